@@ -1,0 +1,178 @@
+//! Content identifiers, restricted to the two forms the protocol allows.
+
+use std::fmt;
+use std::str::FromStr;
+
+use data_encoding::BASE32_NOPAD;
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use sha2::{Digest, Sha256};
+
+/// Bytes of a CID in binary form: version, codec, hash function, digest length, digest.
+pub const CID_LEN: usize = 36;
+
+const VERSION_1: u8 = 0x01;
+const SHA2_256: u8 = 0x12;
+const DIGEST_LEN: u8 = 32;
+
+/// What the bytes behind a CID are.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[repr(u8)]
+pub enum Codec {
+    /// A DAG-CBOR block: record, tree node or commit (`bafyrei…`).
+    DagCbor = 0x71,
+    /// Raw bytes: a blob (`bafkrei…`).
+    Raw = 0x55,
+}
+
+/// A version 1 CID over SHA-256 with the dag-cbor or raw codec: a plain 36-byte value, cheap to copy and to compare.
+///
+/// Its text form, also in serde, is lower-case base32 with the multibase prefix `b`.
+/// Source: atproto.com/specs/data-model, "Link and CID formats".
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Cid([u8; CID_LEN]);
+
+/// Why bytes or text are not a CID of this protocol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum CidError {
+    /// The text is not base32 with the prefix `b`.
+    #[error("CID must be lower-case base32 with the prefix 'b'")]
+    Encoding,
+    /// The binary form does not have 36 bytes.
+    #[error("CID must have {CID_LEN} bytes")]
+    Length,
+    /// Another CID version, codec or hash function.
+    #[error("CID must be version 1, dag-cbor or raw, SHA-256")]
+    Kind,
+}
+
+impl Cid {
+    /// The CID of an encoded DAG-CBOR block.
+    pub fn dag_cbor(block: &[u8]) -> Self {
+        Self::from_digest(Codec::DagCbor, Sha256::digest(block).into())
+    }
+
+    /// The CID of a blob's bytes.
+    pub fn raw(bytes: &[u8]) -> Self {
+        Self::from_digest(Codec::Raw, Sha256::digest(bytes).into())
+    }
+
+    /// The CID with this codec and SHA-256 digest, for callers that hash while they stream.
+    pub fn from_digest(codec: Codec, digest: [u8; 32]) -> Self {
+        let mut bytes = [0; CID_LEN];
+        bytes[..4].copy_from_slice(&[VERSION_1, codec as u8, SHA2_256, DIGEST_LEN]);
+        bytes[4..].copy_from_slice(&digest);
+        Self(bytes)
+    }
+
+    /// Parses the binary form, as stored and as used in CAR sections.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, CidError> {
+        let bytes: [u8; CID_LEN] = bytes.try_into().map_err(|_| CidError::Length)?;
+        match bytes {
+            [VERSION_1, codec, SHA2_256, DIGEST_LEN, ..] if codec == Codec::DagCbor as u8 || codec == Codec::Raw as u8 => {
+                Ok(Self(bytes))
+            }
+            _ => Err(CidError::Kind),
+        }
+    }
+
+    /// The binary form.
+    pub fn as_bytes(&self) -> &[u8; CID_LEN] {
+        &self.0
+    }
+
+    /// The codec.
+    pub fn codec(&self) -> Codec {
+        if self.0[1] == Codec::Raw as u8 { Codec::Raw } else { Codec::DagCbor }
+    }
+
+    /// True if `block` is what this CID names.
+    pub fn verifies(&self, block: &[u8]) -> bool {
+        self.0[4..] == Sha256::digest(block)[..]
+    }
+}
+
+impl FromStr for Cid {
+    type Err = CidError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let base32 = text.strip_prefix('b').ok_or(CidError::Encoding)?;
+        if base32.len() != BASE32_NOPAD.encode_len(CID_LEN) {
+            return Err(CidError::Length);
+        }
+        if base32.bytes().any(|byte| byte.is_ascii_uppercase()) {
+            return Err(CidError::Encoding);
+        }
+        let bytes = BASE32_NOPAD.decode(base32.to_ascii_uppercase().as_bytes()).map_err(|_| CidError::Encoding)?;
+        Self::from_bytes(&bytes)
+    }
+}
+
+impl fmt::Display for Cid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "b{}", BASE32_NOPAD.encode(&self.0).to_ascii_lowercase())
+    }
+}
+
+impl fmt::Debug for Cid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl Serialize for Cid {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Cid {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<'_, str>::deserialize(deserializer)?;
+        text.parse().map_err(de::Error::custom)
+    }
+}
+
+impl From<Cid> for cid::Cid {
+    fn from(cid: Cid) -> Self {
+        let hash = multihash::Multihash::<64>::wrap(u64::from(SHA2_256), &cid.0[4..]);
+        // A 32-byte digest always fits 64 bytes, so the empty hash below never happens.
+        Self::new_v1(cid.codec() as u64, hash.unwrap_or_default())
+    }
+}
+
+impl TryFrom<&cid::Cid> for Cid {
+    type Error = CidError;
+
+    fn try_from(cid: &cid::Cid) -> Result<Self, Self::Error> {
+        Self::from_bytes(&cid.to_bytes())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_and_binary_forms_round_trip() {
+        let cid = Cid::dag_cbor(b"\xa0");
+        assert_eq!(cid.to_string().parse::<Cid>().unwrap(), cid);
+        assert_eq!(Cid::from_bytes(cid.as_bytes()).unwrap(), cid);
+        assert!(cid.to_string().starts_with("bafyrei"));
+        assert!(Cid::raw(b"").to_string().starts_with("bafkrei"));
+        assert_eq!(Cid::try_from(&cid::Cid::from(cid)).unwrap(), cid);
+    }
+
+    #[test]
+    fn other_cids_are_refused() {
+        for text in [
+            "",
+            "b",
+            "bafyrei",
+            "QmbWqxBEKC3P8tqsKc98xmWNzrzDtRLMiMPL8wBuTGsMnR", // version 0
+            "BAFYREIE5CVV4H45FEADGEUWHBCUTMH6T2CESEOCCKAHDOE6UAT64ZMZ454", // upper case
+            "bafybeie5cvv4h45feadgeuwhbcutmh6t2ceseocckahdoe6uat64zmz454", // dag-pb
+        ] {
+            assert!(text.parse::<Cid>().is_err(), "{text}");
+        }
+    }
+}

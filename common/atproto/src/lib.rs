@@ -1,0 +1,6 @@
+//! The AT Protocol without I/O.
+//!
+//! Pure and synchronous: nothing here opens a socket, asks the clock or reads the environment. Blocks come in through
+//! [`mst::BlockSource`], time and randomness as parameters.
+
+pub mod data;
