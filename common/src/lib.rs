@@ -1,1 +1,5 @@
-//! x
+//! The state that `pds-api` and `pds-worker` share: settings, Postgres, and one module per subject.
+//!
+//! Modules form ranks; a module uses lower ranks only. Rank 0: [`db`].
+
+pub mod db;

@@ -68,7 +68,9 @@ impl Cid {
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, CidError> {
         let bytes: [u8; CID_LEN] = bytes.try_into().map_err(|_| CidError::Length)?;
         match bytes {
-            [VERSION_1, codec, SHA2_256, DIGEST_LEN, ..] if codec == Codec::DagCbor as u8 || codec == Codec::Raw as u8 => {
+            [VERSION_1, codec, SHA2_256, DIGEST_LEN, ..]
+                if codec == Codec::DagCbor as u8 || codec == Codec::Raw as u8 =>
+            {
                 Ok(Self(bytes))
             }
             _ => Err(CidError::Kind),

@@ -1,0 +1,67 @@
+//! Postgres: the connection pool, the schema and its version, and how protocol types become columns.
+//!
+//! Owns no table. Every other module brings its SQL in its own `store.rs`.
+
+mod column;
+mod schema;
+
+use std::str::FromStr;
+use std::time::Duration;
+
+pub use column::{CidColumn, TextColumn};
+pub use schema::{SchemaError, check_schema, migrate};
+use secrecy::{ExposeSecret, SecretString};
+pub use sqlx::PgPool;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+
+/// How to reach Postgres, and how much of it to use.
+#[derive(Clone, Debug)]
+pub struct PoolSettings {
+    /// `postgres://user:password@host/database?…`, with the options libpq knows (`sslmode`, `sslrootcert`, …).
+    pub url: SecretString,
+    /// Connections at most.
+    pub max_connections: u32,
+    /// How long a request waits for a free connection before it fails.
+    pub acquire_timeout: Duration,
+}
+
+/// Statements stay prepared per connection; more than the number of statements in the code, so that none is ever evicted.
+const STATEMENT_CACHE: usize = 512;
+
+/// What every session asks of the server: no statement outlives its caller's patience, a connection whose client died is
+/// noticed within a minute, and a transaction that stalls lets go of its locks.
+const SESSION_OPTIONS: [(&str, &str); 6] = [
+    ("statement_timeout", "30s"),
+    ("lock_timeout", "10s"),
+    ("idle_in_transaction_session_timeout", "60s"),
+    ("tcp_keepalives_idle", "30"),
+    ("tcp_keepalives_interval", "10"),
+    ("tcp_keepalives_count", "3"),
+];
+
+/// Opens a pool. Connects lazily: a database that is down at start is reported by the first use, and tried again.
+///
+/// # Errors
+/// Only for a URL that cannot be parsed.
+pub fn connect(settings: &PoolSettings, application: &str) -> Result<PgPool, sqlx::Error> {
+    let options = PgConnectOptions::from_str(settings.url.expose_secret())?
+        .application_name(application)
+        .statement_cache_capacity(STATEMENT_CACHE)
+        .options(SESSION_OPTIONS);
+    Ok(PgPoolOptions::new()
+        .max_connections(settings.max_connections)
+        .acquire_timeout(settings.acquire_timeout)
+        // A round trip before every statement; a broken connection shows at its next use anyway.
+        .test_before_acquire(false)
+        .connect_lazy_with(options))
+}
+
+/// True if Postgres answers.
+pub async fn is_reachable(pool: &PgPool) -> bool {
+    sqlx::query_scalar!("SELECT 1").fetch_one(pool).await.is_ok()
+}
+
+/// True if `error` is a broken unique constraint or index of this name.
+pub fn violates(error: &sqlx::Error, constraint: &str) -> bool {
+    error.as_database_error().and_then(sqlx::error::DatabaseError::constraint) == Some(constraint)
+}
