@@ -1,0 +1,97 @@
+# The two commands: `make run` starts Rookery with everything it needs, `make test` tests all of it.
+# Both install what is missing first (tests/setup.sh) and touch no server that is already running.
+
+.DEFAULT_GOAL := help
+SHELL := /bin/sh
+
+# Where rustup puts cargo, for shells that were open before it was installed; and the tools below.
+TOOLS := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/rookery/tools
+export PATH := $(PATH):$(HOME)/.cargo/bin:$(TOOLS)/bin
+
+BIN := $(or $(CARGO_TARGET_DIR),target)/debug
+STACK := $(BIN)/stack
+# Vectors that the protocol's authors share with all implementations; tests that want them are skipped without.
+INTEROP_VECTORS ?= $(wildcard $(abspath ../shared/interop))
+export INTEROP_VECTORS
+
+REPLICAS ?= 1
+PORT ?= 2583
+DATA ?= .dev
+
+# nextest runs each test in a process of its own; cargo's own runner does as well.
+RUNNER := $(if $(shell PATH="$(PATH)" cargo nextest --version 2>/dev/null),nextest run,test --tests)
+
+.PHONY: help
+help: ## show this list
+	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
+
+# --- running -------------------------------------------------------------------
+
+.PHONY: run
+run: setup-run ## start Rookery on http://localhost:2583 (REPLICAS=2, PORT=…, DATA=…)
+	cargo build --quiet --package api --package worker --package tests --bins
+	@exec setpriv --pdeathsig TERM -- $(STACK) run --data "$(DATA)" --port $(PORT) --replicas $(REPLICAS)
+
+.PHONY: clean-data
+clean-data: stack ## forget all accounts and data of `make run`
+	@$(STACK) clean --data "$(DATA)"
+
+.PHONY: logs
+logs: ## follow the logs of `make run`
+	@tail -n 20 -F "$(DATA)"/log/*.log
+
+# --- testing -------------------------------------------------------------------
+
+.PHONY: test
+test: unit e2e ## run every test
+
+.PHONY: unit
+unit: setup-run ## the tests in Rust, with a Postgres and Redis of their own
+	cargo build --workspace --all-targets
+	$(STACK) exec -- cargo $(RUNNER) --workspace $(TEST_ARGS)
+	cargo test --workspace --doc --quiet
+
+.PHONY: e2e
+e2e: setup-test ## the official TypeScript client against two replicas
+	cargo build --package api --package worker --package tests --bins
+	cd tests/e2e && npm ci --no-audit --no-fund && STACK="$(abspath $(STACK))" npm test
+
+# --- the code itself -----------------------------------------------------------
+
+.PHONY: fmt
+fmt: ## format
+	cargo fmt --all
+
+.PHONY: lint
+lint: sqlx-check ## what CI checks besides the tests
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --quiet
+
+.PHONY: sqlx
+sqlx: stack sqlx-cli ## describe the queries in common/.sqlx after changing one
+	$(call with_schema,prepare)
+
+.PHONY: sqlx-check
+sqlx-check: stack sqlx-cli
+	$(call with_schema,prepare --check)
+
+# Runs `cargo sqlx $(1)` in common, with a database that has all migrations.
+with_schema = $(abspath $(STACK)) exec -- sh -ec 'export DATABASE_URL="$$TEST_DATABASE_URL"; cd common; \
+	cargo sqlx migrate run --source ../migrations >/dev/null; cargo sqlx $(1) -- --all-targets --all-features'
+
+# --- set-up --------------------------------------------------------------------
+
+.PHONY: setup-run setup-test stack sqlx-cli
+setup-run:
+	@tests/setup.sh run
+
+setup-test:
+	@tests/setup.sh test
+
+stack: setup-run
+	@cargo build --quiet --package tests --bins
+
+sqlx-cli:
+	@cargo sqlx --version >/dev/null 2>&1 || CARGO_TARGET_DIR="$(TOOLS)/target" cargo install --quiet --debug \
+		--root "$(TOOLS)" sqlx-cli --version '^0.9' --no-default-features --features postgres,rustls

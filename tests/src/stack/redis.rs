@@ -1,0 +1,75 @@
+//! A private Redis server, without persistence: what Rookery keeps there may be lost at any time.
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use tokio::net::TcpStream;
+
+use super::process::{Launch, Server};
+use super::{port, secret};
+
+/// Time to end; nothing is saved.
+const STOP_GRACE: Duration = Duration::from_secs(5);
+
+/// A Redis server of our own; it stops when this is dropped.
+#[derive(Debug)]
+pub struct Redis {
+    server: Server,
+    port: u16,
+    password: String,
+}
+
+impl Redis {
+    /// Starts a server with its files in `dir`, and its log in `log`.
+    ///
+    /// # Errors
+    /// Redis is not installed, or does not start.
+    pub async fn start(dir: &Path, log: &Path) -> Result<Self> {
+        fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
+        let password = secret::kept_in(&dir.join("password"))?;
+        port::with_free(async |port| {
+            // The password goes in by a file: arguments are visible to every user of the machine.
+            let settings = dir.join("redis.conf");
+            secret::write_private(&settings, &configuration(port, &password))?;
+            let launch = Launch::new("Redis", "redis-server").args([&settings]).current_dir(dir);
+            let mut server = launch.spawn(log).context("is the package redis-server installed?")?;
+            server.until_ready(async || TcpStream::connect(("127.0.0.1", port)).await.is_ok()).await?;
+            Ok(Self { server, port, password: password.clone() })
+        })
+        .await
+    }
+
+    /// Host and port, as `PDS_REDIS_SCRATCH_ADDRESS` wants them.
+    pub fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    /// The password, for `PDS_REDIS_SCRATCH_PASSWORD`.
+    pub fn password(&self) -> &str {
+        &self.password
+    }
+
+    /// Address and password as one URL.
+    pub fn url(&self) -> String {
+        format!("redis://default:{}@{}", self.password, self.address())
+    }
+
+    /// The process.
+    pub fn server_mut(&mut self) -> &mut Server {
+        &mut self.server
+    }
+
+    /// Stops the server.
+    ///
+    /// # Errors
+    /// The process can be neither stopped nor killed.
+    pub async fn stop(self) -> Result<()> {
+        self.server.stop(STOP_GRACE).await
+    }
+}
+
+fn configuration(port: u16, password: &str) -> String {
+    format!("bind 127.0.0.1\nport {port}\nrequirepass {password}\nsave \"\"\nappendonly no\ndaemonize no\n")
+}
