@@ -4,3 +4,4 @@
 //! [`mst::BlockSource`], time and randomness as parameters.
 
 pub mod data;
+pub mod syntax;
