@@ -1,5 +1,7 @@
 //! The state that `pds-api` and `pds-worker` share: settings, Postgres, and one module per subject.
 //!
-//! Modules form ranks; a module uses lower ranks only. Rank 0: [`db`].
+//! Modules form ranks; a module uses lower ranks only. Rank 0: [`clock`], [`config`], [`db`].
 
+pub mod clock;
+pub mod config;
 pub mod db;

@@ -1,0 +1,188 @@
+//! Where state is kept: Postgres, blobs, Redis.
+
+use std::{path::PathBuf, time::Duration};
+
+use secrecy::{ExposeSecret, SecretString};
+
+use super::reader::Reader;
+
+/// The Postgres database.
+#[derive(Clone, Debug)]
+pub struct DatabaseConfig {
+    /// `postgres://…`, the primary. `PDS_DATABASE_URL` (or `_FILE`), required.
+    pub url: SecretString,
+    /// A replica for public reads that need not see the caller's own writes. `PDS_DATABASE_READ_URL` (or `_FILE`).
+    pub read_url: Option<SecretString>,
+    /// Connections to the primary per process. `PDS_DATABASE_POOL_SIZE`, default 10.
+    pub pool_size: u32,
+}
+
+impl DatabaseConfig {
+    pub(super) fn read(reader: &mut Reader<'_>) -> Option<Self> {
+        let url = read_database_url(reader, "PDS_DATABASE_URL");
+        let url = reader.require("PDS_DATABASE_URL", url);
+        let read_url = read_database_url(reader, "PDS_DATABASE_READ_URL");
+        let pool_size = reader.int("PDS_DATABASE_POOL_SIZE").unwrap_or(10);
+        if pool_size == 0 {
+            reader.problem("PDS_DATABASE_POOL_SIZE", "must be at least 1");
+        }
+        Some(Self { url: url?, read_url, pool_size })
+    }
+}
+
+fn read_database_url(reader: &mut Reader<'_>, name: &str) -> Option<SecretString> {
+    let url = reader.secret(name)?;
+    if ["postgres://", "postgresql://"].iter().any(|scheme| url.expose_secret().starts_with(scheme)) {
+        return Some(url);
+    }
+    reader.problem(name, "must begin with postgres://");
+    None
+}
+
+/// Where blob bytes are kept; exactly one of the two must be chosen.
+#[derive(Clone, Debug)]
+pub enum BlobstoreConfig {
+    /// An S3 bucket. Selected by `PDS_BLOBSTORE_S3_BUCKET`.
+    S3(S3Config),
+    /// A directory of this machine; refused with more than one replica. Selected by `PDS_BLOBSTORE_DISK_LOCATION`.
+    Disk(DiskConfig),
+}
+
+/// An S3-compatible bucket. What is unset is left to the SDK's own search.
+#[derive(Clone, Debug)]
+pub struct S3Config {
+    /// `PDS_BLOBSTORE_S3_BUCKET`.
+    pub bucket: String,
+    /// `PDS_BLOBSTORE_S3_REGION`.
+    pub region: Option<String>,
+    /// `PDS_BLOBSTORE_S3_ENDPOINT`.
+    pub endpoint: Option<String>,
+    /// `PDS_BLOBSTORE_S3_FORCE_PATH_STYLE`.
+    pub force_path_style: Option<bool>,
+    /// Both halves or none.
+    pub credentials: Option<S3Credentials>,
+    /// Longest time for one whole upload. `PDS_BLOBSTORE_S3_UPLOAD_TIMEOUT_MS`, default 20 s.
+    pub upload_timeout: Duration,
+    /// Longest time for one request. `PDS_BLOBSTORE_S3_REQUEST_TIMEOUT_MS`, default the upload time-out within 6–15 s.
+    pub request_timeout: Duration,
+}
+
+/// A static S3 key pair.
+#[derive(Clone, Debug)]
+pub struct S3Credentials {
+    /// `PDS_BLOBSTORE_S3_ACCESS_KEY_ID` (or `_FILE`).
+    pub access_key_id: SecretString,
+    /// `PDS_BLOBSTORE_S3_SECRET_ACCESS_KEY` (or `_FILE`).
+    pub secret_access_key: SecretString,
+}
+
+/// A blob directory.
+#[derive(Clone, Debug)]
+pub struct DiskConfig {
+    /// `PDS_BLOBSTORE_DISK_LOCATION`.
+    pub location: PathBuf,
+    /// Uploads under way. `PDS_BLOBSTORE_DISK_TMP_LOCATION`, default `<location>/tempt`.
+    pub tmp_location: PathBuf,
+}
+
+impl BlobstoreConfig {
+    pub(super) fn read(reader: &mut Reader<'_>) -> Option<Self> {
+        const S3: &str = "PDS_BLOBSTORE_S3_BUCKET";
+        const DISK: &str = "PDS_BLOBSTORE_DISK_LOCATION";
+        let tmp_location = reader.string("PDS_BLOBSTORE_DISK_TMP_LOCATION").map(PathBuf::from);
+        match (S3Config::read(reader), reader.string(DISK).map(PathBuf::from)) {
+            (Some(s3), None) => Some(Self::S3(s3)),
+            (None, Some(location)) => {
+                let tmp_location = tmp_location.unwrap_or_else(|| location.join("tempt"));
+                Some(Self::Disk(DiskConfig { location, tmp_location }))
+            }
+            (Some(_), Some(_)) => {
+                reader.problem(S3, format_args!("and {DISK} are both set; choose one blob store"));
+                None
+            }
+            (None, None) => {
+                reader.problem(S3, format_args!("or {DISK} is required"));
+                None
+            }
+        }
+    }
+}
+
+impl S3Config {
+    fn read(reader: &mut Reader<'_>) -> Option<Self> {
+        let region = reader.string("PDS_BLOBSTORE_S3_REGION");
+        let endpoint = reader.string("PDS_BLOBSTORE_S3_ENDPOINT");
+        let force_path_style = reader.bool("PDS_BLOBSTORE_S3_FORCE_PATH_STYLE");
+        let upload_timeout = reader.millis("PDS_BLOBSTORE_S3_UPLOAD_TIMEOUT_MS").unwrap_or(Duration::from_secs(20));
+        let request_timeout = reader
+            .millis("PDS_BLOBSTORE_S3_REQUEST_TIMEOUT_MS")
+            .unwrap_or_else(|| upload_timeout.clamp(Duration::from_secs(6), Duration::from_secs(15)));
+        let id = reader.secret("PDS_BLOBSTORE_S3_ACCESS_KEY_ID");
+        let secret = reader.secret("PDS_BLOBSTORE_S3_SECRET_ACCESS_KEY");
+        let bucket = reader.string("PDS_BLOBSTORE_S3_BUCKET")?;
+        if id.is_some() != secret.is_some() {
+            let text = "and PDS_BLOBSTORE_S3_SECRET_ACCESS_KEY must be set together";
+            reader.problem("PDS_BLOBSTORE_S3_ACCESS_KEY_ID", text);
+        }
+        let credentials =
+            id.zip(secret).map(|(access_key_id, secret_access_key)| S3Credentials { access_key_id, secret_access_key });
+        Some(Self { bucket, region, endpoint, force_path_style, credentials, upload_timeout, request_timeout })
+    }
+}
+
+/// Redis, for limits and replay nonces that all replicas share. Nothing in it must survive.
+#[derive(Clone, Debug)]
+pub struct RedisConfig {
+    /// Host of `PDS_REDIS_SCRATCH_ADDRESS` (`host[:port]`).
+    pub host: String,
+    /// Its port, default 6379.
+    pub port: u16,
+    /// `PDS_REDIS_SCRATCH_PASSWORD` (or `_FILE`).
+    pub password: Option<SecretString>,
+}
+
+impl RedisConfig {
+    pub(super) fn read(reader: &mut Reader<'_>) -> Option<Self> {
+        let password = reader.secret("PDS_REDIS_SCRATCH_PASSWORD");
+        let address = reader.string("PDS_REDIS_SCRATCH_ADDRESS")?;
+        let Some((host, port)) = split_host_port(&address) else {
+            reader.problem("PDS_REDIS_SCRATCH_ADDRESS", "must be host or host:port");
+            return None;
+        };
+        Some(Self { host, port: port.unwrap_or(6379), password })
+    }
+}
+
+/// Splits `host`, `host:port`, `[v6]` and `[v6]:port`.
+fn split_host_port(address: &str) -> Option<(String, Option<u16>)> {
+    let (host, port) = match address.strip_prefix('[') {
+        Some(rest) => {
+            let (host, after) = rest.split_once(']')?;
+            (host, if after.is_empty() { None } else { Some(after.strip_prefix(':')?) })
+        }
+        None => match address.split_once(':') {
+            Some((host, port)) => (host, Some(port)),
+            None => (address, None),
+        },
+    };
+    if host.is_empty() || host.contains('/') {
+        return None;
+    }
+    Some((host.to_owned(), port.map(str::parse).transpose().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::split_host_port;
+
+    #[test]
+    fn redis_addresses() {
+        assert_eq!(split_host_port("redis"), Some(("redis".to_owned(), None)));
+        assert_eq!(split_host_port("redis:7000"), Some(("redis".to_owned(), Some(7000))));
+        assert_eq!(split_host_port("[::1]:7000"), Some(("::1".to_owned(), Some(7000))));
+        assert_eq!(split_host_port("[::1]"), Some(("::1".to_owned(), None)));
+        for bad in ["", ":1", "redis:port", "redis://host", "::1", "[::1]7000"] {
+            assert_eq!(split_host_port(bad), None, "{bad}");
+        }
+    }
+}

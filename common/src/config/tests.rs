@@ -1,0 +1,258 @@
+//! Whole configurations.
+
+use std::{io::Write, net::IpAddr, time::Duration};
+
+use secrecy::ExposeSecret;
+
+use super::*;
+
+/// The least that starts.
+const MINIMAL: [(&str, &str); 6] = [
+    ("PDS_JWT_SECRET", "jwt-secret"),
+    ("PDS_ADMIN_PASSWORD", "admin-password"),
+    ("PDS_PLC_ROTATION_KEY_K256_PRIVATE_KEY_HEX", "1111111111111111111111111111111111111111111111111111111111111111"),
+    ("PDS_KEY_ENCRYPTION_KEY", "2222222222222222222222222222222222222222222222222222222222222222"),
+    ("PDS_DATABASE_URL", "postgres://user:database-password@db/pds"),
+    ("PDS_BLOBSTORE_DISK_LOCATION", "/blobs"),
+];
+
+/// What an installation of the reference server has in its file, as its installer writes it.
+const REFERENCE_SAMPLE: &str = "\
+PDS_HOSTNAME=pds.example.net
+PDS_JWT_SECRET=5f2a9c
+PDS_ADMIN_PASSWORD=hunter2
+PDS_PLC_ROTATION_KEY_K256_PRIVATE_KEY_HEX=1111111111111111111111111111111111111111111111111111111111111111
+PDS_DATA_DIRECTORY=/pds
+PDS_BLOBSTORE_DISK_LOCATION=/pds/blocks
+PDS_BLOB_UPLOAD_LIMIT=104857600
+PDS_DID_PLC_URL=https://plc.directory
+PDS_BSKY_APP_VIEW_URL=https://api.bsky.app
+PDS_BSKY_APP_VIEW_DID=did:web:api.bsky.app
+PDS_REPORT_SERVICE_URL=https://mod.bsky.app
+PDS_REPORT_SERVICE_DID=did:plc:ar7c4by46qjdydhdevvrndac
+PDS_CRAWLERS=https://bsky.network,https://relay.example.com
+PDS_EMAIL_SMTP_URL=smtps://resend:key@smtp.example.com:465/
+PDS_EMAIL_FROM_ADDRESS=admin@pds.example.net
+PDS_RATE_LIMITS_ENABLED=true
+PDS_RATE_LIMIT_BYPASS_IPS=10.0.0.0/8,2001:db8::1
+PDS_INVITE_REQUIRED=false
+PDS_SERVICE_HANDLE_DOMAINS=.pds.example.net,.Other.example
+LOG_ENABLED=true
+";
+
+fn read(variables: &[(&str, &str)]) -> Result<Config, ConfigError> {
+    Config::from_lookup(|name| {
+        // The last one wins, so that a test can override the minimal set.
+        variables.iter().rev().find(|(variable, _)| *variable == name).map(|(_, value)| (*value).to_owned())
+    })
+}
+
+fn with(more: &[(&'static str, &'static str)]) -> Result<Config, ConfigError> {
+    read(&[&MINIMAL, more].concat())
+}
+
+fn problems(more: &[(&'static str, &'static str)]) -> Vec<String> {
+    with(more).expect_err("a bad configuration").problems
+}
+
+#[test]
+fn minimal_set_has_the_reference_defaults() {
+    let config = with(&[]).unwrap();
+    assert_eq!(config.public_url(), "http://localhost:2583");
+    assert_eq!(config.service.did.as_str(), "did:web:localhost");
+    assert_eq!(config.service.name, "localhost PDS");
+    assert_eq!(config.service.blob_upload_limit, 5_242_880);
+    assert!(config.service.accepting_repo_imports);
+    assert_eq!(config.identity.service_handle_domains, [".test"]);
+    assert_eq!(config.identity.plc_url.as_str(), "https://plc.directory/");
+    assert_eq!(config.identity.cache_max_ttl, Duration::from_hours(24));
+    assert!(config.invites.required);
+    assert_eq!(config.invites.epoch.timestamp(), 0);
+    assert_eq!(config.subscription.max_buffer, 500);
+    assert_eq!(config.proxy.max_response_size, 10_485_760);
+    assert_eq!(config.fetch.max_response_size, 524_288);
+    assert!(!config.fetch.disable_ssrf_protection);
+    assert!(!config.rate_limit.enabled);
+    assert!(!config.log.enabled);
+    assert_eq!(config.deployment.replicas, 1);
+    assert!(config.upstreams.appview.is_none() && config.entryway.is_none() && config.redis.is_none());
+    assert!(config.warnings.is_empty(), "{:?}", config.warnings);
+}
+
+#[test]
+fn reference_sample_needs_only_our_two_variables() {
+    let sample: Vec<(&str, &str)> = REFERENCE_SAMPLE.lines().filter_map(|line| line.split_once('=')).collect();
+    let error = read(&sample).unwrap_err();
+    assert_eq!(error.problems, ["PDS_KEY_ENCRYPTION_KEY is required", "PDS_DATABASE_URL is required"]);
+
+    let config = read(&[&sample[..], &MINIMAL[3..5]].concat()).unwrap();
+    assert_eq!(config.public_url(), "https://pds.example.net");
+    assert_eq!(config.identity.service_handle_domains, [".pds.example.net", ".other.example"]);
+    assert_eq!(config.upstreams.crawlers.len(), 2);
+    assert_eq!(config.upstreams.appview.unwrap().did.as_str(), "did:web:api.bsky.app");
+    assert_eq!(config.upstreams.report_service.unwrap().url.as_str(), "https://mod.bsky.app/");
+    assert_eq!(config.email.transport.unwrap().from_address, "admin@pds.example.net");
+    let exempt: [IpAddr; 2] = ["10.0.0.0".parse().unwrap(), "2001:db8::1".parse().unwrap()];
+    assert_eq!(config.rate_limit.bypass_ips, exempt);
+    assert!(config.log.enabled && !config.invites.required);
+    assert_eq!(config.warnings, ["without meaning for this server, ignored: PDS_DATA_DIRECTORY"]);
+}
+
+#[test]
+fn every_bad_variable_is_named_at_once() {
+    let error = read(&[
+        ("PDS_HOSTNAME", "https://pds.example.net/"),
+        ("PDS_ADMIN_PASSWORD", ""),
+        ("PDS_PORT", "99999"),
+        ("PDS_DPOP_SECRET", "abc"),
+        ("PDS_CRAWLERS", "bsky.network"),
+        ("PDS_MOD_SERVICE_URL", "https://mod.example.net"),
+        ("PDS_REPLICAS", "2"),
+        ("PDS_RATE_LIMITS_ENABLED", "1"),
+    ])
+    .unwrap_err();
+    let named: BTreeSet<&str> = error.problems.iter().filter_map(|problem| problem.split(' ').next()).collect();
+    let expected = [
+        "PDS_ADMIN_PASSWORD",
+        "PDS_BLOBSTORE_S3_BUCKET",
+        "PDS_CRAWLERS",
+        "PDS_DATABASE_URL",
+        "PDS_DPOP_SECRET",
+        "PDS_HOSTNAME",
+        "PDS_JWT_SECRET",
+        "PDS_KEY_ENCRYPTION_KEY",
+        "PDS_MOD_SERVICE_DID",
+        "PDS_PLC_ROTATION_KEY_K256_PRIVATE_KEY_HEX",
+        "PDS_PORT",
+        "PDS_RATE_LIMITS_ENABLED",
+    ];
+    assert_eq!(named, BTreeSet::from(expected));
+    assert_eq!(error.to_string().lines().count(), error.problems.len() + 1);
+}
+
+#[test]
+fn pairs_and_choices_are_checked() {
+    let cases: [(&[(&str, &str)], &str); 13] = [
+        (&[("PDS_SERVICE_DID", "did:bad")], "PDS_SERVICE_DID"),
+        (&[("PDS_BSKY_APP_VIEW_URL", "https://a.net")], "PDS_BSKY_APP_VIEW_DID is required"),
+        (&[("PDS_EMAIL_SMTP_URL", "smtp://a")], "PDS_EMAIL_SMTP_URL and PDS_EMAIL_FROM_ADDRESS"),
+        (&[("PDS_MODERATION_EMAIL_ADDRESS", "a@b.c")], "PDS_MODERATION_EMAIL_SMTP_URL and"),
+        (&[("PDS_BLOBSTORE_S3_BUCKET", "b")], "PDS_BLOBSTORE_S3_BUCKET and PDS_BLOBSTORE_DISK_LOCATION"),
+        (&[("PDS_BLOBSTORE_DISK_LOCATION", "")], "PDS_BLOBSTORE_S3_BUCKET or PDS_BLOBSTORE_DISK_LOCATION"),
+        (&[("PDS_PLC_ROTATION_KEY_KMS_KEY_ID", "k")], "PDS_PLC_ROTATION_KEY_K256_PRIVATE_KEY_HEX and"),
+        (
+            &[("PDS_SERVICE_HANDLE_DOMAINS", ".a.com, .b.com")],
+            "PDS_SERVICE_HANDLE_DOMAINS has an invalid handle domain",
+        ),
+        (&[("PDS_SERVICE_HANDLE_DOMAINS", ".a.com,")], "PDS_SERVICE_HANDLE_DOMAINS"),
+        (&[("PDS_PRIMARY_COLOR", "#11223344")], "PDS_PRIMARY_COLOR"),
+        (&[("PDS_DATABASE_URL", "sqlite://x")], "PDS_DATABASE_URL must begin with postgres://"),
+        (&[("PDS_LEXICON_AUTHORITY_DID", "x")], "PDS_LEXICON_AUTHORITY_DID"),
+        (&[("PDS_REDIS_SCRATCH_ADDRESS", "redis://x")], "PDS_REDIS_SCRATCH_ADDRESS"),
+    ];
+    for (variables, expected) in cases {
+        let found = problems(variables);
+        assert!(found.len() == 1 && found[0].starts_with(expected), "{variables:?}: {found:?}");
+    }
+}
+
+#[test]
+fn entryway_needs_its_companions() {
+    let url = ("PDS_ENTRYWAY_URL", "https://entryway.net");
+    assert_eq!(
+        problems(&[url]),
+        [
+            "PDS_ENTRYWAY_DID is required",
+            "PDS_ENTRYWAY_JWT_VERIFY_KEY_K256_PUBLIC_KEY_HEX is required",
+            "PDS_ENTRYWAY_PLC_ROTATION_KEY is required",
+        ]
+    );
+    let config = with(&[
+        url,
+        ("PDS_ENTRYWAY_DID", "did:web:entryway.net"),
+        (
+            "PDS_ENTRYWAY_JWT_VERIFY_KEY_K256_PUBLIC_KEY_HEX",
+            "0279be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798",
+        ),
+        ("PDS_ENTRYWAY_PLC_ROTATION_KEY", "did:key:zQ3shokFTS3brHcDQrn82RUDfCZESWL1ZdCEJwekUDPQiYBme"),
+    ])
+    .unwrap();
+    assert_eq!(config.entryway.unwrap().jwt_verify_key.len(), 33);
+}
+
+#[test]
+fn more_than_one_replica_refuses_what_one_process_keeps() {
+    let many = ("PDS_REPLICAS", "3");
+    let found = problems(&[many, ("PDS_RATE_LIMITS_ENABLED", "true")]);
+    assert_eq!(
+        found,
+        [
+            "PDS_BLOBSTORE_DISK_LOCATION is a directory of one machine, but PDS_REPLICAS is 3",
+            "PDS_RATE_LIMITS_ENABLED needs PDS_REDIS_SCRATCH_ADDRESS when PDS_REPLICAS is 3",
+            "PDS_DPOP_SECRET is required when PDS_REPLICAS is 3",
+        ]
+    );
+    let shared = with(&[
+        many,
+        ("PDS_BLOBSTORE_DISK_LOCATION", ""),
+        ("PDS_BLOBSTORE_S3_BUCKET", "blobs"),
+        ("PDS_RATE_LIMITS_ENABLED", "true"),
+        ("PDS_REDIS_SCRATCH_ADDRESS", "redis:6380"),
+        ("PDS_DPOP_SECRET", "3333333333333333333333333333333333333333333333333333333333333333"),
+    ]);
+    assert_eq!(shared.unwrap().redis.unwrap().port, 6380);
+}
+
+#[test]
+fn odd_values_fall_back_as_the_reference_does() {
+    let config = with(&[
+        ("PDS_INVITE_REQUIRED", "no"),
+        ("PDS_PORT", "3000 # behind the proxy"),
+        ("PDS_PROXY_MAX_RETRIES", "-2"),
+        ("PDS_BLOB_UPLOAD_LIMIT", "large"),
+        ("PDS_SERVICE_NAME", ""),
+    ])
+    .unwrap();
+    assert!(config.invites.required);
+    assert_eq!(config.service.port, 3000);
+    assert_eq!(config.proxy.max_retries, 0);
+    assert_eq!(config.service.blob_upload_limit, 5_242_880);
+    assert_eq!(config.warnings.len(), 2, "{:?}", config.warnings);
+}
+
+#[test]
+fn dev_mode_opens_private_addresses_unless_overridden() {
+    assert!(with(&[("PDS_DEV_MODE", "true")]).unwrap().fetch.disable_ssrf_protection);
+    let guarded = with(&[("PDS_DEV_MODE", "true"), ("PDS_DISABLE_SSRF_PROTECTION", "false")]).unwrap();
+    assert!(!guarded.fetch.disable_ssrf_protection);
+}
+
+#[test]
+fn secrets_come_from_files_too() {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    writeln!(file, "from the file").unwrap();
+    let path = file.path().to_str().unwrap();
+    let from_file = read(&[&MINIMAL[1..], &[("PDS_JWT_SECRET_FILE", path), ("PDS_JWT_SECRET", "")]].concat()).unwrap();
+    assert_eq!(from_file.secrets.jwt_secret.expose_secret(), "from the file");
+
+    let both = read(&[&MINIMAL[..], &[("PDS_JWT_SECRET_FILE", path)]].concat()).unwrap_err();
+    assert_eq!(both.problems, ["PDS_JWT_SECRET and PDS_JWT_SECRET_FILE are both set"]);
+    let missing = read(&[&MINIMAL[1..], &[("PDS_JWT_SECRET_FILE", "/nonexistent/secret")]].concat()).unwrap_err();
+    assert!(missing.problems[0].starts_with("PDS_JWT_SECRET_FILE cannot be read"), "{missing}");
+}
+
+#[test]
+fn debug_shows_no_secret() {
+    let text = format!(
+        "{:?}",
+        with(&[("PDS_EMAIL_SMTP_URL", "smtp://mail-password"), ("PDS_EMAIL_FROM_ADDRESS", "a@b.c")]).unwrap()
+    );
+    for secret in ["jwt-secret", "admin-password", "1111111111", "2222222222", "database-password", "mail-password"] {
+        assert!(!text.contains(secret), "{secret}");
+    }
+}
+
+#[test]
+fn test_settings_are_valid() {
+    assert_eq!(Config::for_tests().service.port, 0);
+}
