@@ -7,6 +7,8 @@ use data_encoding::BASE32_NOPAD;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use sha2::{Digest, Sha256};
 
+use crate::syntax::deserialize_text;
+
 /// Bytes of a CID in binary form: version, codec, hash function, digest length, digest.
 pub const CID_LEN: usize = 36;
 
@@ -26,7 +28,8 @@ pub enum Codec {
 
 /// A version 1 CID over SHA-256 with the dag-cbor or raw codec: a plain 36-byte value, cheap to copy and to compare.
 ///
-/// Its text form, also in serde, is lower-case base32 with the multibase prefix `b`.
+/// Its text form is lower-case base32 with the multibase prefix `b`. Serde writes and reads the text in JSON and other
+/// readable formats, and a link (tag 42) in DAG-CBOR; a field that is text in both has to be a `String`.
 /// Source: atproto.com/specs/data-model, "Link and CID formats".
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Cid([u8; CID_LEN]);
@@ -123,14 +126,21 @@ impl fmt::Debug for Cid {
 
 impl Serialize for Cid {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
+        if serializer.is_human_readable() {
+            serializer.collect_str(self)
+        } else {
+            cid::Cid::from(*self).serialize(serializer)
+        }
     }
 }
 
 impl<'de> Deserialize<'de> for Cid {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = std::borrow::Cow::<'_, str>::deserialize(deserializer)?;
-        text.parse().map_err(de::Error::custom)
+        if deserializer.is_human_readable() {
+            deserialize_text(deserializer)
+        } else {
+            Self::try_from(&cid::Cid::deserialize(deserializer)?).map_err(de::Error::custom)
+        }
     }
 }
 
@@ -146,7 +156,15 @@ impl TryFrom<&cid::Cid> for Cid {
     type Error = CidError;
 
     fn try_from(cid: &cid::Cid) -> Result<Self, Self::Error> {
-        Self::from_bytes(&cid.to_bytes())
+        let hash = cid.hash();
+        let known = cid.version() == cid::Version::V1 && hash.code() == u64::from(SHA2_256);
+        let codec = match cid.codec() {
+            codec if codec == Codec::DagCbor as u64 => Codec::DagCbor,
+            codec if codec == Codec::Raw as u64 => Codec::Raw,
+            _ => return Err(CidError::Kind),
+        };
+        let digest = hash.digest().try_into().map_err(|_| CidError::Length)?;
+        if known { Ok(Self::from_digest(codec, digest)) } else { Err(CidError::Kind) }
     }
 }
 
@@ -162,6 +180,18 @@ mod tests {
         assert!(cid.to_string().starts_with("bafyrei"));
         assert!(Cid::raw(b"").to_string().starts_with("bafkrei"));
         assert_eq!(Cid::try_from(&cid::Cid::from(cid)).unwrap(), cid);
+    }
+
+    #[test]
+    fn serde_writes_text_in_json_and_a_link_in_cbor() {
+        let cid = Cid::dag_cbor(b"\xa0");
+        let json = serde_json::to_string(&cid).unwrap();
+        assert_eq!(json, format!("\"{cid}\""));
+        assert_eq!(serde_json::from_str::<Cid>(&json).unwrap(), cid);
+        let cbor = serde_ipld_dagcbor::to_vec(&cid).unwrap();
+        assert_eq!(cbor[..5], [0xd8, 42, 0x58, 37, 0]);
+        assert_eq!(cbor[5..], cid.as_bytes()[..]);
+        assert_eq!(serde_ipld_dagcbor::from_slice::<Cid>(&cbor).unwrap(), cid);
     }
 
     #[test]

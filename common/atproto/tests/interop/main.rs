@@ -3,9 +3,12 @@
 //! They are not part of this repository: set `INTEROP_VECTORS` to the folder that holds `syntax/`, `data-model/` and so
 //! on. Without it every test here passes and says that it was skipped.
 
+mod data_model;
 mod syntax;
 
 use std::path::PathBuf;
+
+use serde::de::DeserializeOwned;
 
 /// Text of a vector file, or `None` (and a note) if there are no vectors on this machine.
 fn read(path: &str) -> Option<String> {
@@ -29,4 +32,12 @@ fn read(path: &str) -> Option<String> {
 fn lines(path: &str) -> Vec<String> {
     let text = read(path).unwrap_or_default();
     text.lines().filter(|line| !line.is_empty() && !line.starts_with('#')).map(str::to_owned).collect()
+}
+
+/// Vectors of a JSON file that holds a list.
+fn vectors<T: DeserializeOwned>(path: &str) -> Vec<T> {
+    let Some(text) = read(path) else {
+        return Vec::new();
+    };
+    serde_json::from_str(&text).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
