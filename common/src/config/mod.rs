@@ -112,6 +112,11 @@ impl Config {
         Self::read(&lookup).map(|(config, _)| config)
     }
 
+    /// The port to listen on.
+    pub fn listen_port(&self) -> u16 {
+        self.deployment.listen_port.unwrap_or(self.service.port)
+    }
+
     /// The origin under which clients reach this server, without a trailing slash.
     pub fn public_url(&self) -> String {
         self.service.public_url()

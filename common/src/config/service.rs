@@ -9,7 +9,7 @@ use super::reader::Reader;
 /// What the server says about itself, and what it accepts.
 #[derive(Clone, Debug)]
 pub struct ServiceConfig {
-    /// Listening port, 0 for any free one. `PDS_PORT`, default 2583.
+    /// Port, 0 for any free one. `PDS_PORT`, default 2583.
     pub port: u16,
     /// Public host name, without scheme, port or path. `PDS_HOSTNAME`, default `localhost`.
     pub hostname: String,
@@ -96,6 +96,9 @@ fn default_did(reader: &mut Reader<'_>, hostname: &str) -> Option<Did> {
 pub struct DeploymentConfig {
     /// Address to listen on; unset means every address. `PDS_BIND`.
     pub bind: Option<IpAddr>,
+    /// Port to listen on where it is not the public one: behind a proxy, or with several replicas on one machine.
+    /// `PDS_LISTEN_PORT`; unset means `PDS_PORT`.
+    pub listen_port: Option<u16>,
     /// Port of the metrics listener; unset means none. `PDS_METRICS_PORT`.
     pub metrics_port: Option<u16>,
     /// How many api replicas the operator runs. `PDS_REPLICAS`, default 1.
@@ -114,6 +117,7 @@ impl DeploymentConfig {
         }
         Self {
             bind: reader.parsed("PDS_BIND"),
+            listen_port: reader.int("PDS_LISTEN_PORT"),
             metrics_port: reader.int("PDS_METRICS_PORT"),
             replicas,
             shutdown_grace: reader.millis("PDS_SHUTDOWN_GRACE_MS").unwrap_or(Duration::from_secs(10)),

@@ -221,6 +221,13 @@ fn odd_values_fall_back_as_the_reference_does() {
 }
 
 #[test]
+fn replicas_of_one_machine_share_a_public_url() {
+    let second = with(&[("PDS_PORT", "2583"), ("PDS_LISTEN_PORT", "2584")]).unwrap();
+    assert_eq!((second.listen_port(), second.public_url().as_str()), (2584, "http://localhost:2583"));
+    assert_eq!(with(&[("PDS_PORT", "2583")]).unwrap().listen_port(), 2583);
+}
+
+#[test]
 fn dev_mode_opens_private_addresses_unless_overridden() {
     assert!(with(&[("PDS_DEV_MODE", "true")]).unwrap().fetch.disable_ssrf_protection);
     let guarded = with(&[("PDS_DEV_MODE", "true"), ("PDS_DISABLE_SSRF_PROTECTION", "false")]).unwrap();
