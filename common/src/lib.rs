@@ -1,7 +1,10 @@
 //! The state that `pds-api` and `pds-worker` share: settings, Postgres, and one module per subject.
 //!
-//! Modules form ranks; a module uses lower ranks only. Rank 0: [`clock`], [`config`], [`db`].
+//! Modules form ranks; a module uses lower ranks only. Rank 0: [`clock`], [`config`], [`db`]. Rank 2: [`account`].
 
+pub mod account;
 pub mod clock;
 pub mod config;
 pub mod db;
+#[cfg(feature = "testing")]
+pub mod testing;

@@ -3,12 +3,16 @@
 //! Owns no table. Every other module brings its SQL in its own `store.rs`.
 
 mod column;
+mod id;
 mod schema;
 
 use std::str::FromStr;
 use std::time::Duration;
 
 pub use column::{CidColumn, TextColumn};
+pub use id::AccountId;
+#[cfg(feature = "testing")]
+pub(crate) use schema::migrations;
 pub use schema::{SchemaError, check_schema, migrate};
 use secrecy::{ExposeSecret, SecretString};
 pub use sqlx::PgPool;

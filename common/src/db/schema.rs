@@ -28,6 +28,12 @@ pub async fn migrate(pool: &PgPool) -> Result<(), MigrateError> {
     Migrator { ignore_missing: true, ..Migrator::with_migrations(MIGRATOR.migrations.to_vec()) }.run(pool).await
 }
 
+/// The migrations this release was built with.
+#[cfg(feature = "testing")]
+pub(crate) fn migrations() -> impl Iterator<Item = &'static sqlx::migrate::Migration> {
+    MIGRATOR.iter()
+}
+
 /// Checks that every migration this release was built with has run.
 ///
 /// # Errors

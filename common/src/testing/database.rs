@@ -1,0 +1,164 @@
+//! A database per test, copied from a template that holds the current schema.
+
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::str::FromStr as _;
+use std::thread;
+use std::time::Duration;
+
+use secrecy::SecretString;
+use sqlx::postgres::PgConnectOptions;
+use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, PgConnection, PgPool};
+
+use crate::db::{self, PoolSettings};
+
+/// Connections of one test; many tests share the server.
+const CONNECTIONS: u32 = 8;
+
+/// A database of its own for one test, with the schema and no data. Dropping it removes the database.
+///
+/// The server is named by `TEST_DATABASE_URL`, whose role must be allowed to create databases; the database in that URL is
+/// only used to connect. Every method here panics when the server refuses, as fits a test.
+#[derive(Debug)]
+pub struct TestDb {
+    server: PgConnectOptions,
+    name: String,
+    pool: PgPool,
+}
+
+impl TestDb {
+    /// Makes the database. The first caller on a server, or after a change of the schema, makes the template as well.
+    ///
+    /// # Panics
+    /// If `TEST_DATABASE_URL` is unset or its server refuses.
+    pub async fn create() -> Self {
+        let server = PgConnectOptions::from_str(&server_url()).expect("TEST_DATABASE_URL is a Postgres URL");
+        let mut admin = server.connect().await.expect("the server of TEST_DATABASE_URL answers");
+        let template = ensure_template(&mut admin, &server).await;
+        let name = format!("rookery_test_{:016x}", rand::random::<u64>());
+        execute(&mut admin, format!("CREATE DATABASE {name} TEMPLATE {template}")).await;
+        let pool = connect(&server, &name);
+        Self { server, name, pool }
+    }
+
+    /// A pool of connections to it; each call gives the same pool.
+    pub fn pool(&self) -> PgPool {
+        self.pool.clone()
+    }
+
+    /// A second, independent pool: what another replica would have.
+    ///
+    /// # Panics
+    /// Never in practice: the URL was parsed before.
+    pub fn other_pool(&self) -> PgPool {
+        connect(&self.server, &self.name)
+    }
+
+    /// Its URL, for a program started by the test.
+    pub fn url(&self) -> String {
+        url(&self.server, &self.name)
+    }
+}
+
+impl Drop for TestDb {
+    fn drop(&mut self) {
+        let (server, name) = (self.server.clone(), std::mem::take(&mut self.name));
+        // A runtime of its own: the test's may be single-threaded, and is blocked in this very function.
+        let removal = thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            runtime.block_on(remove_database(&server, &name)).map_err(std::io::Error::other)
+        });
+        // A database left behind harms nothing, and the test may be failing already.
+        let _ = removal.join();
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the one place that reads where tests find Postgres")]
+fn server_url() -> String {
+    std::env::var("TEST_DATABASE_URL").expect("TEST_DATABASE_URL names a Postgres server for tests")
+}
+
+fn url(server: &PgConnectOptions, database: &str) -> String {
+    server.clone().database(database).to_url_lossy().to_string()
+}
+
+fn connect(server: &PgConnectOptions, database: &str) -> PgPool {
+    let settings = PoolSettings {
+        url: SecretString::from(url(server, database)),
+        max_connections: CONNECTIONS,
+        acquire_timeout: Duration::from_secs(30),
+    };
+    db::connect(&settings, "test").expect("the URL was parsed before")
+}
+
+/// The template's name, made first if need be. Test processes start together: an advisory lock lets one make it.
+async fn ensure_template(admin: &mut PgConnection, server: &PgConnectOptions) -> String {
+    let fingerprint = schema_fingerprint();
+    let name = format!("rookery_template_{fingerprint:016x}");
+    let lock = fingerprint.cast_signed();
+    execute(admin, format!("SELECT pg_advisory_lock({lock})")).await;
+    if !is_template(admin, &name).await {
+        execute(admin, format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)")).await;
+        execute(admin, format!("CREATE DATABASE {name}")).await;
+        let pool = connect(server, &name);
+        db::migrate(&pool).await.expect("the migrations run");
+        pool.close().await;
+        // Last, so that a template half made by a process that died is made again.
+        execute(admin, format!("ALTER DATABASE {name} WITH IS_TEMPLATE true ALLOW_CONNECTIONS false")).await;
+    }
+    execute(admin, format!("SELECT pg_advisory_unlock({lock})")).await;
+    name
+}
+
+/// Changes whenever a migration does.
+fn schema_fingerprint() -> u64 {
+    let mut hasher = DefaultHasher::new();
+    for migration in db::migrations() {
+        (migration.version, &migration.checksum).hash(&mut hasher);
+    }
+    hasher.finish()
+}
+
+async fn is_template(admin: &mut PgConnection, name: &str) -> bool {
+    let query = sqlx::query_scalar!(
+        r#"SELECT EXISTS (SELECT FROM pg_database WHERE datname = $1 AND datistemplate) AS "known!""#,
+        name,
+    );
+    query.fetch_one(admin).await.expect("the list of databases")
+}
+
+async fn remove_database(server: &PgConnectOptions, name: &str) -> sqlx::Result<()> {
+    let mut admin = server.connect().await?;
+    sqlx::raw_sql(AssertSqlSafe(format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)"))).execute(&mut admin).await?;
+    admin.close().await
+}
+
+/// Runs a statement that takes no parameters: names of databases cannot be bound. All of them are made in this file.
+async fn execute(admin: &mut PgConnection, statement: String) {
+    sqlx::raw_sql(AssertSqlSafe(statement)).execute(admin).await.expect("the test server obeys");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn databases_have_the_schema_and_are_apart() {
+        let (one, other) = tokio::join!(TestDb::create(), TestDb::create());
+        assert_ne!(one.url(), other.url());
+        for db in [&one, &other] {
+            db::check_schema(&db.pool()).await.unwrap();
+            assert!(db::is_reachable(&db.other_pool()).await);
+        }
+    }
+
+    #[tokio::test]
+    async fn dropping_one_removes_it_even_while_it_is_in_use() {
+        let db = TestDb::create().await;
+        let (pool, url) = (db.pool(), db.url());
+        let _held = pool.acquire().await.unwrap();
+        drop(db);
+        let error = PgConnection::connect(&url).await.unwrap_err();
+        let code = error.as_database_error().and_then(|error| error.code().map(String::from));
+        assert_eq!(code.as_deref(), Some("3D000"), "no such database: {error}");
+    }
+}
