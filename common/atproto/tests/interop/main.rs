@@ -3,6 +3,7 @@
 //! They are not part of this repository: set `INTEROP_VECTORS` to the folder that holds `syntax/`, `data-model/` and so
 //! on. Without it every test here passes and says that it was skipped.
 
+mod crypto;
 mod data_model;
 mod syntax;
 
