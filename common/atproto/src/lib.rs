@@ -5,4 +5,10 @@
 
 pub mod crypto;
 pub mod data;
+pub mod mst;
 pub mod syntax;
+
+#[cfg_attr(not(test), expect(dead_code, reason = "commits and events, which come next, use the rest"))]
+mod wire;
+
+pub use wire::WireError;

@@ -5,6 +5,8 @@
 
 mod crypto;
 mod data_model;
+mod firehose;
+mod mst;
 mod syntax;
 
 use std::path::PathBuf;
