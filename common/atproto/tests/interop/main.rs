@@ -6,6 +6,7 @@
 mod crypto;
 mod data_model;
 mod firehose;
+mod lexicon;
 mod mst;
 mod syntax;
 
