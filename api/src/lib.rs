@@ -1,1 +1,11 @@
-//! x
+//! The HTTP server of Rookery: [`Pds`] is one replica of it.
+//!
+//! `xrpc` is the method tree, `http` everything around it. State lives in `common`; nothing here survives the process.
+
+pub mod http;
+mod pds;
+mod state;
+pub mod xrpc;
+
+pub use pds::{Overrides, Pds, StartError};
+pub use state::AppState;

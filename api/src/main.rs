@@ -1,2 +1,44 @@
-//! x
-fn main() {}
+//! `pds-api`: answers HTTP until it is told to stop.
+
+use anyhow::Context as _;
+use api::{Overrides, Pds};
+use clap::Parser;
+use common::{config::Config, telemetry};
+use tokio::signal::unix::{SignalKind, signal};
+
+/// The HTTP server of Rookery, a Personal Data Server of the AT Protocol.
+///
+/// It is configured by environment variables only, under the names that the reference server gave them.
+#[derive(Parser)]
+#[command(version)]
+struct Arguments {}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    Arguments::parse();
+    // Fails only if a provider is installed already, which is as good.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let config = Config::from_env()?;
+    telemetry::init(&config.log).context("cannot start logging")?;
+    for warning in &config.warnings {
+        tracing::warn!("{warning}");
+    }
+    let mut pds = Pds::create(config, Overrides::default()).await?;
+    pds.start();
+    tracing::info!(address = %pds.local_addr(), public_url = pds.ctx().config.public_url(), "listening");
+    stop_signal().await.context("cannot listen for signals")?;
+    tracing::info!("stopping");
+    pds.destroy().await?;
+    Ok(())
+}
+
+/// Resolves on SIGTERM or SIGINT.
+async fn stop_signal() -> std::io::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Ok(())
+}

@@ -1,10 +1,11 @@
 //! The state that `pds-api` and `pds-worker` share: settings, Postgres, and one module per subject.
 //!
-//! Modules form ranks; a module uses lower ranks only. Rank 0: [`clock`], [`config`], [`db`]. Rank 2: [`account`].
+//! Modules form ranks; a module uses lower ranks only. Rank 0: [`clock`], [`config`], [`db`], [`telemetry`]. Rank 2: [`account`].
 
 pub mod account;
 pub mod clock;
 pub mod config;
 pub mod db;
+pub mod telemetry;
 #[cfg(feature = "testing")]
 pub mod testing;

@@ -4,6 +4,7 @@
 
 mod column;
 mod id;
+mod outage;
 mod schema;
 
 use std::str::FromStr;
@@ -11,6 +12,7 @@ use std::time::Duration;
 
 pub use column::{CidColumn, TextColumn};
 pub use id::AccountId;
+pub use outage::is_outage;
 #[cfg(feature = "testing")]
 pub(crate) use schema::migrations;
 pub use schema::{SchemaError, check_schema, migrate};

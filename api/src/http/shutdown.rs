@@ -1,0 +1,44 @@
+//! Stopping without dropping anybody.
+
+use tokio_util::{
+    sync::{CancellationToken, WaitForCancellationFuture},
+    task::TaskTracker,
+};
+
+/// The stop signal of one server, and the tasks that a stop waits for; clones share both.
+///
+/// A WebSocket leaves the HTTP connection that it came with, so the accept loop cannot wait for it. Its task is run through
+/// [`Shutdown::tasks`] and closes its socket once [`Shutdown::requested`] resolves.
+#[derive(Clone, Debug, Default)]
+pub struct Shutdown {
+    signal: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl Shutdown {
+    /// Asks everything to stop.
+    pub fn request(&self) {
+        self.signal.cancel();
+        self.tasks.close();
+    }
+
+    /// True once a stop was asked for.
+    pub fn is_requested(&self) -> bool {
+        self.signal.is_cancelled()
+    }
+
+    /// Resolves once a stop was asked for.
+    pub fn requested(&self) -> WaitForCancellationFuture<'_> {
+        self.signal.cancelled()
+    }
+
+    /// A signal that fires with this one, for code that knows nothing of servers.
+    pub fn child_token(&self) -> CancellationToken {
+        self.signal.child_token()
+    }
+
+    /// Tasks that outlive their connection: `tasks().track_future(…)` counts one, `tasks().spawn(…)` also starts it.
+    pub fn tasks(&self) -> &TaskTracker {
+        &self.tasks
+    }
+}

@@ -1,0 +1,188 @@
+//! The server as a library: what the program starts, and what tests start.
+
+use std::{
+    io,
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
+
+use common::{
+    clock::Clock,
+    config::{Config, DeploymentConfig},
+    db::{self, PgPool, PoolSettings, SchemaError},
+};
+use tokio::{
+    net::TcpListener,
+    task::{JoinError, JoinHandle},
+};
+
+use crate::{
+    http::{self, Shutdown},
+    state::AppState,
+};
+
+/// How long a request waits for a database connection before it fails.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// One server: a replica of `pds-api` within this process.
+///
+/// ```no_run
+/// use api::{Overrides, Pds};
+/// use common::config::Config;
+///
+/// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+/// let mut pds = Pds::create(Config::from_env()?, Overrides::default()).await?;
+/// pds.start();
+/// println!("listening on {}", pds.local_addr());
+/// tokio::signal::ctrl_c().await?;
+/// pds.destroy().await?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct Pds {
+    context: AppState,
+    local_addr: SocketAddr,
+    listener: Option<TcpListener>,
+    server: Option<JoinHandle<()>>,
+}
+
+/// Parts to use instead of the ones that the configuration would make.
+#[derive(Default, Debug)]
+#[non_exhaustive]
+pub struct Overrides {
+    /// The time.
+    pub clock: Option<Clock>,
+    /// Postgres; closed by [`Pds::destroy`] like one of the server's own.
+    pub database: Option<PgPool>,
+}
+
+/// Why a server does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The port is taken, or may not be used.
+    #[error("cannot listen on port {port}")]
+    Bind {
+        /// The configured port.
+        port: u16,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The database URL cannot be used.
+    #[error("cannot use the database")]
+    Database(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The database was made for an older release.
+    #[error(transparent)]
+    Schema(SchemaError),
+}
+
+impl Pds {
+    /// Makes the services and binds the port; answers nothing yet.
+    ///
+    /// With port 0 the system chooses one; it becomes the public port too if that is 0, so that the public URL is right.
+    /// A database that does not answer is no error here: the server starts, and is not ready until it does.
+    ///
+    /// # Errors
+    /// If the port cannot be bound, or the database's schema is too old.
+    pub async fn create(mut config: Config, overrides: Overrides) -> Result<Self, StartError> {
+        let database = match overrides.database {
+            Some(database) => database,
+            None => connect(&config)?,
+        };
+        check_schema(&database).await?;
+        let port = config.listen_port();
+        let bind_error = |source| StartError::Bind { port, source };
+        let listener = bind(&config.deployment, port).await.map_err(bind_error)?;
+        let local_addr = listener.local_addr().map_err(bind_error)?;
+        if config.service.port == 0 {
+            config.service.port = local_addr.port();
+        }
+        let context = AppState {
+            config: Arc::new(config),
+            clock: overrides.clock.unwrap_or_default(),
+            database,
+            shutdown: Shutdown::default(),
+        };
+        Ok(Self { context, local_addr, listener: Some(listener), server: None })
+    }
+
+    /// Begins to answer requests. Does nothing the second time.
+    pub fn start(&mut self) {
+        if let Some(listener) = self.listener.take() {
+            let router = http::router(&self.context);
+            let grace = self.context.config.deployment.shutdown_grace;
+            self.server = Some(tokio::spawn(http::serve(listener, router, self.context.shutdown.clone(), grace)));
+        }
+    }
+
+    /// The server's services.
+    pub fn ctx(&self) -> &AppState {
+        &self.context
+    }
+
+    /// The address the server listens on.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.local_addr
+    }
+
+    /// The origin to reach this server at on this machine, whatever its public name is.
+    pub fn local_url(&self) -> String {
+        let host = if self.local_addr.is_ipv4() { "127.0.0.1" } else { "[::1]" };
+        format!("http://{host}:{}", self.local_addr.port())
+    }
+
+    /// Stops: not ready at once, then requests and sockets may finish within the grace of the settings.
+    ///
+    /// # Errors
+    /// If the accept loop panicked.
+    pub async fn destroy(mut self) -> Result<(), JoinError> {
+        self.context.shutdown.request();
+        let ended = match self.server.take() {
+            Some(server) => server.await,
+            None => Ok(()),
+        };
+        self.context.database.close().await;
+        ended
+    }
+}
+
+impl Drop for Pds {
+    /// A server that is forgotten, as by a failing test, stops too.
+    fn drop(&mut self) {
+        self.context.shutdown.request();
+    }
+}
+
+fn connect(config: &Config) -> Result<PgPool, StartError> {
+    let settings = PoolSettings {
+        url: config.database.url.clone(),
+        max_connections: config.database.pool_size,
+        acquire_timeout: ACQUIRE_TIMEOUT,
+    };
+    db::connect(&settings, "pds-api").map_err(|error| StartError::Database(error.into()))
+}
+
+async fn check_schema(database: &PgPool) -> Result<(), StartError> {
+    match db::check_schema(database).await {
+        Err(error @ SchemaError::TooOld { .. }) => Err(StartError::Schema(error)),
+        Err(SchemaError::Storage(error)) => {
+            tracing::warn!(%error, "the database does not answer; starting without, not ready until it does");
+            Ok(())
+        }
+        Ok(()) => Ok(()),
+    }
+}
+
+/// Every address of both families unless one is configured; version 4 only where the machine has no version 6.
+async fn bind(deployment: &DeploymentConfig, port: u16) -> io::Result<TcpListener> {
+    match deployment.bind {
+        Some(ip) => TcpListener::bind((ip, port)).await,
+        None => match TcpListener::bind((Ipv6Addr::UNSPECIFIED, port)).await {
+            Err(error) if error.kind() != io::ErrorKind::AddrInUse => {
+                TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).await
+            }
+            bound => bound,
+        },
+    }
+}

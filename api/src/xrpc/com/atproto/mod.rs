@@ -1,0 +1,18 @@
+//! `com.atproto.*`.
+
+pub mod admin;
+pub mod identity;
+pub mod repo;
+pub mod server;
+pub mod sync;
+
+use crate::xrpc::Routes;
+
+/// Adds the methods of every namespace.
+pub(in crate::xrpc) fn register(routes: &mut Routes) {
+    admin::register(routes);
+    identity::register(routes);
+    repo::register(routes);
+    server::register(routes);
+    sync::register(routes);
+}

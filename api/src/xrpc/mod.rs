@@ -1,0 +1,31 @@
+//! The method tree: an NSID is a path below this module (dots become slashes, camel case becomes snake case), one file
+//! per method. A method's file has `METHOD`, its parameters, input and output, its errors, and `handle`.
+//!
+//! To add one: write the file, and add it to its namespace's `register`.
+
+#[expect(unreachable_pub, reason = "a method's file reads the same wherever it is mounted")]
+mod com;
+mod error;
+mod extract;
+mod method;
+mod response;
+mod routes;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use error::ErrorName;
+pub use error::XrpcError;
+#[allow(unused_imports, reason = "no method that declares errors yet")]
+pub(crate) use error::xrpc_errors;
+pub use extract::{Limit, NoInput, XrpcBody, XrpcQuery, XrpcStream};
+pub use method::{DEFAULT_BODY_LIMIT, Kind, Method, RECORD_BODY_LIMIT};
+pub use response::{ResponseHeaders, XrpcJson, XrpcResult};
+pub(crate) use routes::Dispatcher;
+pub use routes::Routes;
+
+/// Every method this server answers itself.
+pub fn routes() -> Routes {
+    let mut routes = Routes::default();
+    com::atproto::register(&mut routes);
+    routes
+}

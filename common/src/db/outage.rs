@@ -1,0 +1,54 @@
+//! Telling "Postgres is away" from "the statement is wrong".
+
+use std::error::Error;
+
+/// True if `error`, or one of its causes, says that Postgres cannot be reached or cannot take work now.
+///
+/// The caller may try again later; nothing is wrong with the request.
+pub fn is_outage(error: &(dyn Error + 'static)) -> bool {
+    std::iter::successors(Some(error), |&error| error.source())
+        .filter_map(|error| error.downcast_ref::<sqlx::Error>())
+        .any(is_away)
+}
+
+fn is_away(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed => true,
+        sqlx::Error::Database(error) => error.code().is_some_and(|code| is_away_code(&code)),
+        _ => false,
+    }
+}
+
+/// Connection exceptions, too many connections, read-only after a failover, and a server that starts or stops.
+///
+/// Source: the PostgreSQL manual, appendix A.
+fn is_away_code(code: &str) -> bool {
+    code.starts_with("08") || matches!(code, "53300" | "25006" | "57P01" | "57P02" | "57P03" | "57P05")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("repo storage failed")]
+    struct Outer(#[source] sqlx::Error);
+
+    #[test]
+    fn outages_are_found_below_other_errors() {
+        assert!(is_outage(&Outer(sqlx::Error::PoolTimedOut)));
+        assert!(is_outage(&sqlx::Error::Io(std::io::ErrorKind::ConnectionRefused.into())));
+        assert!(!is_outage(&Outer(sqlx::Error::RowNotFound)));
+        assert!(!is_outage(&std::io::Error::other("no database at all")));
+    }
+
+    #[test]
+    fn codes_of_a_server_that_is_away() {
+        for code in ["08006", "57P01", "57P03", "53300", "25006"] {
+            assert!(is_away_code(code), "{code}");
+        }
+        for code in ["23505", "57014", "40001"] {
+            assert!(!is_away_code(code), "{code}");
+        }
+    }
+}
