@@ -5,6 +5,7 @@
 
 pub mod crypto;
 pub mod data;
+pub mod identity;
 pub mod lexicon;
 pub mod mst;
 pub mod syntax;

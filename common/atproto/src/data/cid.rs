@@ -90,9 +90,14 @@ impl Cid {
         if self.0[1] == Codec::Raw as u8 { Codec::Raw } else { Codec::DagCbor }
     }
 
+    /// The SHA-256 digest.
+    pub fn digest(&self) -> &[u8] {
+        &self.0[4..]
+    }
+
     /// True if `block` is what this CID names.
     pub fn verifies(&self, block: &[u8]) -> bool {
-        self.0[4..] == Sha256::digest(block)[..]
+        self.digest() == &Sha256::digest(block)[..]
     }
 }
 
@@ -146,7 +151,7 @@ impl<'de> Deserialize<'de> for Cid {
 
 impl From<Cid> for cid::Cid {
     fn from(cid: Cid) -> Self {
-        let hash = multihash::Multihash::<64>::wrap(u64::from(SHA2_256), &cid.0[4..]);
+        let hash = multihash::Multihash::<64>::wrap(u64::from(SHA2_256), cid.digest());
         // A 32-byte digest always fits 64 bytes, so the empty hash below never happens.
         Self::new_v1(cid.codec() as u64, hash.unwrap_or_default())
     }
