@@ -4,7 +4,7 @@
 
 use super::{Ipld, ValueError, check};
 
-/// Longest encoding of one value that is decoded: the protocol's limit for a record, read generously.
+/// Longest encoding of one value: the protocol's limit for a record, read generously.
 pub const MAX_LEN: usize = 1 << 20;
 
 /// Most items (scalars, lists, maps and map keys) in one value. In memory an item takes up to 130 times its shortest
@@ -28,26 +28,33 @@ pub enum CborError {
     Value(#[from] ValueError),
 }
 
-/// Encodes a value.
+/// Encodes a value. What encodes can also be decoded: a record that is stored can be read again.
 ///
 /// # Errors
-/// `Value` if the value is not one of the data model.
+/// `Value` if the value is not one of the data model, `TooLong` and `TooManyItems` if it is too big.
 pub fn encode(value: &Ipld) -> Result<Vec<u8>, CborError> {
     check(value)?;
-    serde_ipld_dagcbor::to_vec(value).map_err(|error| CborError::Malformed(error.into()))
+    let bytes = serde_ipld_dagcbor::to_vec(value).map_err(|error| CborError::Malformed(error.into()))?;
+    check_size(&bytes)?;
+    Ok(bytes)
 }
 
 /// Decodes exactly one value, strictly; memory use is bounded by [`MAX_LEN`] and [`MAX_ITEMS`].
 pub fn decode(bytes: &[u8]) -> Result<Ipld, CborError> {
+    check_size(bytes)?;
+    let value = serde_ipld_dagcbor::from_slice(bytes).map_err(|error| CborError::Malformed(error.into()))?;
+    check(&value)?;
+    Ok(value)
+}
+
+fn check_size(bytes: &[u8]) -> Result<(), CborError> {
     if bytes.len() > MAX_LEN {
         return Err(CborError::TooLong);
     }
     if has_more_items_than(bytes, MAX_ITEMS) {
         return Err(CborError::TooManyItems);
     }
-    let value = serde_ipld_dagcbor::from_slice(bytes).map_err(|error| CborError::Malformed(error.into()))?;
-    check(&value)?;
-    Ok(value)
+    Ok(())
 }
 
 /// Counts item heads without decoding. Of malformed bytes it looks only at what comes before the mistake, as the decoder does.
@@ -163,5 +170,8 @@ mod tests {
 
         let text = Ipld::String("a".repeat(MAX_LEN - 5));
         assert_eq!(decode(&encode(&text).unwrap()).unwrap(), text);
+        assert!(matches!(encode(&Ipld::String("a".repeat(MAX_LEN))), Err(CborError::TooLong)));
+        assert!(matches!(encode(&Ipld::List(vec![Ipld::Null; MAX_ITEMS])), Err(CborError::TooManyItems)));
+        assert!(encode(&Ipld::List(vec![Ipld::Null; MAX_ITEMS - 1])).is_ok());
     }
 }
