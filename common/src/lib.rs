@@ -1,11 +1,17 @@
 //! The state that `pds-api` and `pds-worker` share: settings, Postgres, and one module per subject.
 //!
-//! Modules form ranks; a module uses lower ranks only. Rank 0: [`clock`], [`config`], [`db`], [`telemetry`]. Rank 2: [`account`].
+//! Modules form ranks; a module uses lower ranks only.
+//! * Rank 0: [`clock`], [`config`], [`db`], [`telemetry`].
+//! * Rank 1: [`identity`], [`keys`].
+//! * Rank 2: [`account`], [`session`].
 
 pub mod account;
 pub mod clock;
 pub mod config;
 pub mod db;
+pub mod identity;
+pub mod keys;
+pub mod session;
 pub mod telemetry;
 #[cfg(feature = "testing")]
 pub mod testing;

@@ -1,5 +1,94 @@
-//! Accounts: one row is the whole state of one account.
+//! Accounts: one row is the whole state of an account.
 //!
-//! Tables: `account`.
+//! Tables: `account`, `invite_code`, `invite_code_use`. Rows of the three are made by `common::lifecycle`, in the statement
+//! that creates the account.
+
+mod email;
+mod find;
+mod invite;
+mod password;
+mod store;
+
+use atproto::syntax::{Did, Handle};
+use chrono::{DateTime, Utc};
 
 pub use crate::db::AccountId;
+pub use email::{EmailAddress, EmailAddressError};
+pub use find::{Accounts, LoginError, Principal};
+pub use password::{
+    MAX_LOGIN_PASSWORD_CHARS, MAX_NEW_PASSWORD_CHARS, PasswordError, PasswordHash, PasswordHashError, Passwords,
+};
+
+/// An account's row, without its password.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Account {
+    /// Its number inside the database.
+    pub id: AccountId,
+    /// Its DID.
+    pub did: Did,
+    /// Its handle; `None` if another account took it over.
+    pub handle: Option<Handle>,
+    /// Its e-mail address in lower case, as it was stored. `None` if an entryway keeps it.
+    pub email: Option<String>,
+    /// When its owner proved to read mail at that address.
+    pub email_confirmed_at: Option<DateTime<Utc>>,
+    /// When it was made.
+    pub created_at: DateTime<Utc>,
+    /// Whether the public, its owner, or only a moderator may use it.
+    pub status: AccountStatus,
+}
+
+impl Account {
+    /// The handle as the wire shows it: `handle.invalid` where there is none.
+    pub fn shown_handle(&self) -> &str {
+        self.handle.as_ref().map_or(Handle::INVALID, Handle::as_str)
+    }
+}
+
+/// What may be done with an account.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum AccountStatus {
+    /// Everything.
+    Active,
+    /// Closed by its owner, who may still sign in and open it again.
+    Deactivated,
+    /// Closed by a moderator. Wins over deactivated.
+    Takendown,
+}
+
+impl AccountStatus {
+    fn from_marks(taken_down: bool, deactivated: bool) -> Self {
+        match (taken_down, deactivated) {
+            (true, _) => Self::Takendown,
+            (false, true) => Self::Deactivated,
+            (false, false) => Self::Active,
+        }
+    }
+
+    /// True if everybody may read the account's repo.
+    pub fn is_active(self) -> bool {
+        self == Self::Active
+    }
+
+    /// The name that events and answers give as `status`; an active account has none.
+    pub fn wire_name(self) -> Option<&'static str> {
+        match self {
+            Self::Active => None,
+            Self::Deactivated => Some("deactivated"),
+            Self::Takendown => Some("takendown"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::AccountStatus;
+
+    #[test]
+    fn a_takedown_wins_over_a_deactivation() {
+        assert_eq!(AccountStatus::from_marks(false, false).wire_name(), None);
+        assert_eq!(AccountStatus::from_marks(false, true).wire_name(), Some("deactivated"));
+        assert_eq!(AccountStatus::from_marks(true, false).wire_name(), Some("takendown"));
+        assert_eq!(AccountStatus::from_marks(true, true).wire_name(), Some("takendown"));
+    }
+}

@@ -3,5 +3,6 @@
 #![expect(clippy::expect_used, reason = "a test ends where its surroundings fail")]
 
 mod database;
+pub mod seed;
 
 pub use database::TestDb;

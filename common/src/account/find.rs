@@ -1,0 +1,204 @@
+//! Looking accounts up, and checking who is at the door.
+
+use std::time::Duration;
+
+use atproto::syntax::{AtIdentifier, Did, Handle};
+use moka::future::Cache;
+use secrecy::SecretString;
+use sqlx::PgPool;
+
+use super::password::Passwords;
+use super::{Account, AccountId, AccountStatus, PasswordError, store};
+
+/// How many active accounts a replica remembers.
+const REMEMBERED: u64 = 100_000;
+/// How long it does. Long enough for a burst of writes, short enough that a takedown is felt everywhere within seconds.
+const REMEMBERED_FOR: Duration = Duration::from_secs(5);
+
+/// The accounts of this server.
+#[derive(Clone, Debug)]
+pub struct Accounts {
+    pub(super) pool: PgPool,
+    passwords: Passwords,
+    principals: Cache<Did, Principal>,
+}
+
+/// Who acts: what a request needs to know of an account that it has authenticated.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Principal {
+    /// The account's number.
+    pub id: AccountId,
+    /// Its DID.
+    pub did: Did,
+    /// Its handle.
+    pub handle: Option<Handle>,
+    /// Its status.
+    pub status: AccountStatus,
+}
+
+impl From<Account> for Principal {
+    fn from(account: Account) -> Self {
+        Self { id: account.id, did: account.did, handle: account.handle, status: account.status }
+    }
+}
+
+impl Accounts {
+    /// Serves the accounts in `pool`'s database.
+    pub fn new(pool: PgPool) -> Self {
+        let principals = Cache::builder().max_capacity(REMEMBERED).time_to_live(REMEMBERED_FOR).build();
+        Self { pool, passwords: Passwords::default(), principals }
+    }
+
+    /// The hasher, shared so that all hashing keeps within one limit.
+    pub fn passwords(&self) -> &Passwords {
+        &self.passwords
+    }
+
+    /// The account with this DID, in whatever state.
+    pub async fn find_by_did(&self, did: &Did) -> sqlx::Result<Option<Account>> {
+        let login = store::find_by_did(&mut *self.pool.acquire().await?, did).await?;
+        Ok(login.map(|login| login.account))
+    }
+
+    /// The account with this handle, in whatever state.
+    pub async fn find_by_handle(&self, handle: &Handle) -> sqlx::Result<Option<Account>> {
+        let login = store::find_by_handle(&mut *self.pool.acquire().await?, handle).await?;
+        Ok(login.map(|login| login.account))
+    }
+
+    /// The account with this e-mail address, in whatever state; letters match in either case.
+    pub async fn find_by_email(&self, email: &str) -> sqlx::Result<Option<Account>> {
+        let login = store::find_by_email(&mut *self.pool.acquire().await?, &email.to_ascii_lowercase()).await?;
+        Ok(login.map(|login| login.account))
+    }
+
+    /// The account that a request's `repo` or `actor` names.
+    pub async fn find_by_identifier(&self, identifier: &AtIdentifier) -> sqlx::Result<Option<Account>> {
+        match identifier {
+            AtIdentifier::Did(did) => self.find_by_did(did).await,
+            AtIdentifier::Handle(handle) => self.find_by_handle(handle).await,
+        }
+    }
+
+    /// Who the owner of a token is, as of a few seconds ago if the account was active then.
+    ///
+    /// Right for requests that a wrong answer does not harm: reads of one's own data, and writes whose statement checks the
+    /// account's state again, as every repo commit does. An account that was not active is always read afresh.
+    pub async fn find_principal(&self, did: &Did) -> sqlx::Result<Option<Principal>> {
+        if let Some(principal) = self.principals.get(did).await {
+            return Ok(Some(principal));
+        }
+        self.find_principal_now(did).await
+    }
+
+    /// As [`Accounts::find_principal`], as of now.
+    pub async fn find_principal_now(&self, did: &Did) -> sqlx::Result<Option<Principal>> {
+        let principal = self.find_by_did(did).await?.map(Principal::from);
+        match &principal {
+            Some(principal) if principal.status.is_active() => {
+                self.principals.insert(did.clone(), principal.clone()).await;
+            }
+            Some(_) | None => self.principals.invalidate(did).await,
+        }
+        Ok(principal)
+    }
+
+    /// The account of whoever knows an identifier (e-mail address, handle or DID) and its main password.
+    ///
+    /// `None` stands for an unknown identifier, a wrong password and an account without one, after the same time.
+    pub async fn find_by_login(&self, identifier: &str, password: SecretString) -> Result<Option<Account>, LoginError> {
+        let login = self.find_login(&identifier.to_ascii_lowercase()).await?;
+        let hash = login.as_ref().and_then(|login| login.password_hash.as_ref());
+        let matches = self.passwords.verify(password, hash).await?;
+        Ok(login.filter(|_| matches).map(|login| login.account))
+    }
+
+    async fn find_login(&self, identifier: &str) -> sqlx::Result<Option<store::Login>> {
+        let conn = &mut *self.pool.acquire().await?;
+        if identifier.contains('@') {
+            return store::find_by_email(conn, identifier).await;
+        }
+        match identifier.parse() {
+            Ok(AtIdentifier::Did(did)) => store::find_by_did(conn, &did).await,
+            Ok(AtIdentifier::Handle(handle)) => store::find_by_handle(conn, &handle).await,
+            Err(_) => Ok(None),
+        }
+    }
+}
+
+/// Why a login could not be decided.
+#[derive(Debug, thiserror::Error)]
+pub enum LoginError {
+    /// The password could not be compared.
+    #[error("password check failed")]
+    Password(#[from] PasswordError),
+    /// Postgres failed.
+    #[error("account storage failed")]
+    Storage(#[from] sqlx::Error),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{TestDb, seed};
+
+    async fn with_alice() -> (TestDb, Accounts, AccountId) {
+        let db = TestDb::create().await;
+        let alice = seed::account(&db.pool(), "alice.test").await;
+        let accounts = Accounts::new(db.pool());
+        (db, accounts, alice)
+    }
+
+    #[tokio::test]
+    async fn every_name_finds_the_account() {
+        let (_db, accounts, alice) = with_alice().await;
+        let did: Did = seed::did_of("alice.test").parse().unwrap();
+        let found = accounts.find_by_did(&did).await.unwrap().unwrap();
+        assert_eq!((found.id, &found.did, found.shown_handle()), (alice, &did, "alice.test"));
+        assert_eq!(found.email.as_deref(), Some("alice@mail.test"));
+        assert_eq!(found.status, AccountStatus::Active);
+        let by_handle = accounts.find_by_handle(&"alice.test".parse().unwrap()).await.unwrap();
+        let by_email = accounts.find_by_email("Alice@Mail.Test").await.unwrap();
+        assert_eq!((by_handle.as_ref(), by_email.as_ref()), (Some(&found), Some(&found)));
+        for text in ["alice.test", did.as_str()] {
+            assert_eq!(accounts.find_by_identifier(&text.parse().unwrap()).await.unwrap().as_ref(), Some(&found));
+        }
+        assert_eq!(accounts.find_by_handle(&"bob.test".parse().unwrap()).await.unwrap(), None);
+    }
+
+    #[tokio::test]
+    async fn a_login_takes_any_name_and_only_the_right_password() {
+        let (db, accounts, alice) = with_alice().await;
+        let did = seed::did_of("alice.test");
+        let logged_in = async |identifier: &str, password: &str| {
+            accounts.find_by_login(identifier, password.into()).await.unwrap().map(|account| account.id)
+        };
+        assert_eq!(logged_in("alice.test", "").await, None, "an account without a password");
+
+        let hash = accounts.passwords().hash("correct horse".into()).await.unwrap();
+        seed::set_password(&db.pool(), alice, &hash).await;
+        for identifier in ["alice.test", "ALICE.test", "alice@mail.test", "Alice@Mail.test", &did] {
+            assert_eq!(logged_in(identifier, "correct horse").await, Some(alice), "{identifier}");
+            assert_eq!(logged_in(identifier, "wrong horse").await, None, "{identifier}");
+        }
+        for identifier in ["bob.test", "bob@mail.test", "did:plc:bob", "alice", "", "@", "did:"] {
+            assert_eq!(logged_in(identifier, "correct horse").await, None, "{identifier}");
+        }
+    }
+
+    #[tokio::test]
+    async fn only_active_accounts_are_remembered() {
+        let (db, accounts, _) = with_alice().await;
+        let did: Did = seed::did_of("alice.test").parse().unwrap();
+        let status = async || accounts.find_principal(&did).await.unwrap().unwrap().status;
+        seed::set_deactivated(&db.pool(), did.as_str(), true).await;
+        assert_eq!(status().await, AccountStatus::Deactivated);
+        seed::set_deactivated(&db.pool(), did.as_str(), false).await;
+        assert_eq!(status().await, AccountStatus::Active);
+        // Remembered now; the fresh look sees the change, and makes the other see it.
+        seed::set_taken_down(&db.pool(), did.as_str(), true).await;
+        assert_eq!(status().await, AccountStatus::Active);
+        assert_eq!(accounts.find_principal_now(&did).await.unwrap().unwrap().status, AccountStatus::Takendown);
+        assert_eq!(status().await, AccountStatus::Takendown);
+    }
+}

@@ -1,0 +1,104 @@
+//! All SQL of accounts.
+
+use atproto::syntax::{Did, Handle};
+use chrono::{DateTime, Utc};
+use sqlx::PgConnection;
+
+use super::{Account, AccountId, AccountStatus, PasswordHash};
+use crate::db::TextColumn;
+
+/// An account and what its owner signs in with.
+#[derive(Debug)]
+pub(super) struct Login {
+    pub(super) account: Account,
+    /// `None` if there is no password: then nobody can sign in here.
+    pub(super) password_hash: Option<PasswordHash>,
+}
+
+struct LoginRow {
+    id: AccountId,
+    did: TextColumn<Did>,
+    handle: Option<TextColumn<Handle>>,
+    email: Option<String>,
+    email_confirmed_at: Option<DateTime<Utc>>,
+    created_at: DateTime<Utc>,
+    taken_down: bool,
+    deactivated: bool,
+    password_hash: Option<TextColumn<PasswordHash>>,
+}
+
+impl From<LoginRow> for Login {
+    fn from(row: LoginRow) -> Self {
+        let account = Account {
+            id: row.id,
+            did: row.did.0,
+            handle: row.handle.map(|handle| handle.0),
+            email: row.email,
+            email_confirmed_at: row.email_confirmed_at,
+            created_at: row.created_at,
+            status: AccountStatus::from_marks(row.taken_down, row.deactivated),
+        };
+        Self { account, password_hash: row.password_hash.map(|hash| hash.0) }
+    }
+}
+
+/// The one row that `$condition` picks by `$key`.
+macro_rules! find_login {
+    ($conn:expr, $condition:literal, $key:expr) => {
+        sqlx::query_as!(
+            LoginRow,
+            r#"
+                SELECT
+                    id AS "id: AccountId",
+                    did AS "did: TextColumn<Did>",
+                    handle AS "handle: TextColumn<Handle>",
+                    email,
+                    email_confirmed_at,
+                    created_at,
+                    takedown_ref IS NOT NULL AS "taken_down!",
+                    deactivated_at IS NOT NULL AS "deactivated!",
+                    password_hash AS "password_hash: TextColumn<PasswordHash>"
+                FROM account
+                WHERE "#
+                + $condition,
+            $key,
+        )
+        .fetch_optional($conn)
+        .await
+        .map(|row| row.map(Login::from))
+    };
+}
+
+pub(super) async fn find_by_did(conn: &mut PgConnection, did: &Did) -> sqlx::Result<Option<Login>> {
+    find_login!(conn, "did = $1", did.as_str())
+}
+
+pub(super) async fn find_by_handle(conn: &mut PgConnection, handle: &Handle) -> sqlx::Result<Option<Login>> {
+    find_login!(conn, "lower(handle) = $1", handle.as_str())
+}
+
+/// `email` is in lower case.
+pub(super) async fn find_by_email(conn: &mut PgConnection, email: &str) -> sqlx::Result<Option<Login>> {
+    find_login!(conn, "lower(email) = $1", email)
+}
+
+/// True if the code exists, is not disabled, has uses left, and does not belong to an account that was taken down.
+pub(super) async fn is_usable_invite(conn: &mut PgConnection, code: &str) -> sqlx::Result<bool> {
+    sqlx::query_scalar!(
+        r#"
+            SELECT EXISTS (
+                SELECT
+                FROM invite_code c
+                WHERE c.code = $1
+                    AND NOT c.disabled
+                    AND c.available_uses > (SELECT count(*) FROM invite_code_use u WHERE u.code = c.code)
+                    AND NOT EXISTS (
+                        SELECT FROM account a WHERE a.did = c.for_account AND a.takedown_ref IS NOT NULL
+                    )
+            ) AS "usable!"
+        "#,
+        code,
+    )
+    .fetch_one(conn)
+    .await
+}

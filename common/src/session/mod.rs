@@ -1,0 +1,119 @@
+//! Sessions opened with a password: their refresh tokens.
+//!
+//! Table: `refresh_token`. The tokens travel as JWTs, which `api::auth` signs and reads; kept here is which of them may still
+//! be used. An access token needs no row: it is short-lived and good until it expires.
+
+mod store;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use chrono::{DateTime, Utc};
+use sqlx::PgPool;
+
+use crate::clock::Clock;
+use crate::db::AccountId;
+
+/// Life of an access token.
+pub const ACCESS_LIFETIME: Duration = Duration::from_hours(2);
+/// Life of a refresh token.
+pub const REFRESH_LIFETIME: Duration = Duration::from_hours(90 * 24);
+/// How long a refresh token may be used again after its first use, should the answer have got lost.
+pub const REFRESH_GRACE: Duration = Duration::from_hours(2);
+
+/// Random bytes of an id.
+const ID_BYTES: usize = 32;
+
+/// The id of a refresh token, its `jti`: 32 random bytes in standard base64.
+#[derive(Clone, PartialEq, Eq)]
+pub struct RefreshTokenId(Box<str>);
+
+/// The text is not the id of a refresh token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not the id of a refresh token")]
+pub struct RefreshTokenIdError;
+
+impl RefreshTokenId {
+    fn generate() -> Self {
+        Self(STANDARD.encode(rand::random::<[u8; ID_BYTES]>()).into())
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for RefreshTokenId {
+    type Err = RefreshTokenIdError;
+
+    fn from_str(text: &str) -> Result<Self, RefreshTokenIdError> {
+        let bytes = STANDARD.decode(text).map_err(|_| RefreshTokenIdError)?;
+        if bytes.len() == ID_BYTES { Ok(Self(text.into())) } else { Err(RefreshTokenIdError) }
+    }
+}
+
+/// Knowing an id is not enough to use it, but it need not be in a log either.
+impl fmt::Debug for RefreshTokenId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("RefreshTokenId(…)")
+    }
+}
+
+/// A refresh token that may be handed out.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RefreshToken {
+    /// Its id.
+    pub id: RefreshTokenId,
+    /// When it ends.
+    pub expires_at: DateTime<Utc>,
+}
+
+/// The sessions of this server.
+#[derive(Clone, Debug)]
+pub struct Sessions {
+    pool: PgPool,
+    clock: Clock,
+}
+
+impl Sessions {
+    /// Keeps sessions in `pool`'s database.
+    pub fn new(pool: PgPool, clock: Clock) -> Self {
+        Self { pool, clock }
+    }
+
+    /// Makes a token that is good only once it is stored: with [`Sessions::start`], or with its account.
+    pub fn new_token(&self) -> RefreshToken {
+        RefreshToken { id: RefreshTokenId::generate(), expires_at: self.clock.now() + REFRESH_LIFETIME }
+    }
+
+    /// Opens a session.
+    pub async fn start(&self, account: AccountId) -> sqlx::Result<RefreshToken> {
+        let token = self.new_token();
+        store::insert(&mut *self.pool.acquire().await?, account, &token).await?;
+        Ok(token)
+    }
+
+    /// Exchanges a token for the next one; `None` if it is unknown, revoked, expired, or was exchanged more than
+    /// [`REFRESH_GRACE`] ago.
+    ///
+    /// Within the grace period, and when several replicas are asked at once, the next token is always the same one.
+    pub async fn rotate(&self, account: AccountId, id: &RefreshTokenId) -> sqlx::Result<Option<RefreshToken>> {
+        let now = self.clock.now();
+        let rotation = store::Rotation { account, id, now, next: self.new_token(), grace_ends_at: now + REFRESH_GRACE };
+        let next = store::rotate(&mut *self.pool.acquire().await?, &rotation).await?;
+        Ok(next.map(|id| RefreshToken { id, expires_at: rotation.next.expires_at }))
+    }
+
+    /// Ends a session, given any of its tokens. An unknown id is fine: the session ended before.
+    ///
+    /// Tokens still within their grace period end too, else one of them would bring the session back.
+    pub async fn end(&self, id: &RefreshTokenId) -> sqlx::Result<()> {
+        store::delete_chain(&mut *self.pool.acquire().await?, id).await
+    }
+}

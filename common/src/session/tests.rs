@@ -1,0 +1,132 @@
+//! Rotation against a real database.
+
+use chrono::DateTime;
+
+use super::*;
+use crate::testing::{TestDb, seed};
+
+const MINUTE: Duration = Duration::from_mins(1);
+
+struct World {
+    db: TestDb,
+    clock: Clock,
+    sessions: Sessions,
+    account: AccountId,
+}
+
+async fn world() -> World {
+    let db = TestDb::create().await;
+    let clock = Clock::manual(DateTime::from_timestamp(1_800_000_000, 0).unwrap());
+    let sessions = Sessions::new(db.pool(), clock.clone());
+    let account = seed::account(&db.pool(), "alice.test").await;
+    World { db, clock, sessions, account }
+}
+
+impl World {
+    async fn start(&self) -> RefreshTokenId {
+        self.sessions.start(self.account).await.unwrap().id
+    }
+
+    async fn rotate(&self, id: &RefreshTokenId) -> Option<RefreshTokenId> {
+        self.sessions.rotate(self.account, id).await.unwrap().map(|token| token.id)
+    }
+}
+
+#[test]
+fn ids_are_parsed_strictly() {
+    let id = RefreshTokenId::generate();
+    assert_eq!(id.as_str().len(), 44);
+    assert_eq!(id.as_str().parse(), Ok(id));
+    for text in
+        ["", "AAAA", "not base64 at all, but of the right length !", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"]
+    {
+        assert_eq!(text.parse::<RefreshTokenId>(), Err(RefreshTokenIdError), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn a_token_is_exchanged_for_the_same_one_within_the_grace_period() {
+    let world = world().await;
+    let first = world.start().await;
+    let second = world.rotate(&first).await.unwrap();
+    assert_ne!(first, second);
+
+    world.clock.advance(REFRESH_GRACE.saturating_sub(MINUTE));
+    assert_eq!(world.rotate(&first).await.as_ref(), Some(&second));
+    // Using it again does not start the grace period again.
+    world.clock.advance(MINUTE);
+    assert_eq!(world.rotate(&first).await, None);
+    assert!(world.rotate(&second).await.is_some());
+}
+
+#[tokio::test]
+async fn the_grace_period_never_lengthens_a_life() {
+    let world = world().await;
+    let first = world.start().await;
+    world.clock.advance(REFRESH_LIFETIME.saturating_sub(MINUTE));
+    assert!(world.rotate(&first).await.is_some());
+    world.clock.advance(MINUTE);
+    assert_eq!(world.rotate(&first).await, None);
+}
+
+#[tokio::test]
+async fn a_new_token_lives_its_full_life() {
+    let world = world().await;
+    let first = world.start().await;
+    world.clock.advance(REFRESH_LIFETIME.saturating_sub(MINUTE));
+    let second = world.sessions.rotate(world.account, &first).await.unwrap().unwrap();
+    assert_eq!(second.expires_at, world.clock.now() + REFRESH_LIFETIME);
+    world.clock.advance(REFRESH_LIFETIME.saturating_sub(MINUTE));
+    assert!(world.rotate(&second.id).await.is_some());
+}
+
+#[tokio::test]
+async fn unknown_and_foreign_tokens_are_refused() {
+    let world = world().await;
+    let first = world.start().await;
+    assert_eq!(world.rotate(&RefreshTokenId::generate()).await, None);
+    let bob = seed::account(&world.db.pool(), "bob.test").await;
+    assert_eq!(world.sessions.rotate(bob, &first).await.unwrap(), None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn replicas_that_rotate_at_once_agree() {
+    let world = world().await;
+    let first = world.start().await;
+    let replicas = [&world.sessions, &Sessions::new(world.db.other_pool(), world.clock.clone())];
+    let attempts = (0..16).map(|turn| replicas[turn % 2].rotate(world.account, &first));
+    let tokens = futures_util::future::try_join_all(attempts).await.unwrap();
+    let second = tokens[0].clone().unwrap();
+    assert!(tokens.iter().all(|token| token.as_ref() == Some(&second)));
+    assert!(world.rotate(&second.id).await.is_some());
+}
+
+#[tokio::test]
+async fn ending_a_session_ends_every_token_of_it_and_no_other() {
+    for used in 0..3 {
+        let world = world().await;
+        let other = world.start().await;
+        let mut chain = vec![world.start().await];
+        for _ in 0..2 {
+            chain.push(world.rotate(chain.last().unwrap()).await.unwrap());
+        }
+        world.sessions.end(&chain[used]).await.unwrap();
+        for id in &chain {
+            assert_eq!(world.rotate(id).await, None);
+        }
+        assert!(world.rotate(&other).await.is_some());
+        world.sessions.end(&chain[used]).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn exchanging_removes_the_accounts_expired_tokens() {
+    let world = world().await;
+    let forgotten = world.start().await;
+    world.clock.advance(REFRESH_LIFETIME / 2);
+    let used = world.start().await;
+    world.clock.advance(REFRESH_LIFETIME / 2);
+    world.rotate(&used).await.unwrap();
+    assert_eq!(seed::refresh_tokens(&world.db.pool(), world.account).await, 2);
+    assert_eq!(world.rotate(&forgotten).await, None);
+}

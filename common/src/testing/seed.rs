@@ -1,0 +1,124 @@
+//! Rows that a test starts from, without the workflows that make them in earnest.
+
+use sqlx::PgPool;
+
+use crate::account::PasswordHash;
+use crate::db::AccountId;
+use crate::keys::SealedKey;
+
+/// The DID of the account that [`account`] makes for this handle.
+pub fn did_of(handle: &str) -> String {
+    let name: String = handle.bytes().filter(u8::is_ascii_lowercase).map(char::from).collect();
+    format!("did:plc:{name:a<24.24}")
+}
+
+/// Makes an active account without password, key and repo; its e-mail address is the handle's front part at `mail.test`.
+///
+/// # Panics
+/// If Postgres refuses.
+pub async fn account(pool: &PgPool, handle: &str) -> AccountId {
+    let name = handle.split('.').next().unwrap_or_default();
+    let query = sqlx::query_scalar!(
+        r#"INSERT INTO account (did, handle, email) VALUES ($1, $2, $3) RETURNING id AS "id: AccountId""#,
+        did_of(handle),
+        handle,
+        format!("{name}@mail.test"),
+    );
+    query.fetch_one(pool).await.expect("an account")
+}
+
+/// Marks an account as deactivated, or clears the mark.
+///
+/// # Panics
+/// If Postgres refuses.
+pub async fn set_deactivated(pool: &PgPool, did: &str, deactivated: bool) {
+    let query = sqlx::query!(
+        "UPDATE account SET deactivated_at = CASE WHEN $2 THEN clock_timestamp() END WHERE did = $1",
+        did,
+        deactivated,
+    );
+    query.execute(pool).await.expect("an update");
+}
+
+/// Marks an account as taken down, or clears the mark.
+///
+/// # Panics
+/// If Postgres refuses.
+pub async fn set_taken_down(pool: &PgPool, did: &str, taken_down: bool) {
+    let query =
+        sqlx::query!("UPDATE account SET takedown_ref = CASE WHEN $2 THEN 'test' END WHERE did = $1", did, taken_down,);
+    query.execute(pool).await.expect("an update");
+}
+
+/// Makes an invitation code of the operator's.
+///
+/// # Panics
+/// If Postgres refuses.
+pub async fn invite_code(pool: &PgPool, code: &str, uses: i32) {
+    let query = sqlx::query!(
+        "INSERT INTO invite_code (code, available_uses, for_account, created_by) VALUES ($1, $2, 'admin', 'admin')",
+        code,
+        uses,
+    );
+    query.execute(pool).await.expect("an invitation code");
+}
+
+/// How many refresh tokens are stored for an account.
+///
+/// # Panics
+/// If Postgres refuses.
+pub async fn refresh_tokens(pool: &PgPool, account: AccountId) -> i64 {
+    let query =
+        sqlx::query_scalar!(r#"SELECT count(*) AS "count!" FROM refresh_token WHERE account_id = $1"#, account.get(),);
+    query.fetch_one(pool).await.expect("a count")
+}
+
+/// Stores a sealed signing key for an account that has none.
+///
+/// # Panics
+/// If Postgres refuses.
+pub async fn signing_key(pool: &PgPool, account: AccountId, sealed: &SealedKey) {
+    let query = sqlx::query!(
+        "INSERT INTO signing_key (account_id, public_key, kek_id, sealed) VALUES ($1, 'did:key:test', $2, $3)",
+        account.get(),
+        sealed.key_id.as_str(),
+        sealed.bytes,
+    );
+    query.execute(pool).await.expect("a signing key");
+}
+
+/// Sets an account's main password.
+///
+/// # Panics
+/// If Postgres refuses.
+pub async fn set_password(pool: &PgPool, account: AccountId, hash: &PasswordHash) {
+    let query = sqlx::query!("UPDATE account SET password_hash = $2 WHERE id = $1", account.get(), hash.as_str());
+    query.execute(pool).await.expect("an update");
+}
+
+/// Uses an invitation code up by one.
+///
+/// # Panics
+/// If Postgres refuses.
+pub async fn use_invite(pool: &PgPool, code: &str, by: AccountId) {
+    let query = sqlx::query!("INSERT INTO invite_code_use (code, used_by) VALUES ($1, $2)", code, by.get());
+    query.execute(pool).await.expect("a use");
+}
+
+/// Disables an invitation code.
+///
+/// # Panics
+/// If Postgres refuses.
+pub async fn disable_invite(pool: &PgPool, code: &str) {
+    let query = sqlx::query!("UPDATE invite_code SET disabled = true WHERE code = $1", code);
+    query.execute(pool).await.expect("an update");
+}
+
+/// Makes an invitation code belong to an account.
+///
+/// # Panics
+/// If Postgres refuses.
+pub async fn give_invite(pool: &PgPool, code: &str, did: &str) {
+    let query = sqlx::query!("UPDATE invite_code SET for_account = $2 WHERE code = $1", code, did);
+    query.execute(pool).await.expect("an update");
+}
