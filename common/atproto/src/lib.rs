@@ -3,6 +3,7 @@
 //! Pure and synchronous: nothing here opens a socket, asks the clock or reads the environment. Blocks come in through
 //! [`mst::BlockSource`], time and randomness as parameters.
 
+pub mod car;
 pub mod crypto;
 pub mod data;
 pub mod identity;
