@@ -4,14 +4,15 @@
 //! [`mst::BlockSource`], time and randomness as parameters.
 
 pub mod car;
+pub mod commit;
 pub mod crypto;
 pub mod data;
+pub mod event;
 pub mod identity;
 pub mod lexicon;
 pub mod mst;
 pub mod syntax;
 
-#[cfg_attr(not(test), expect(dead_code, reason = "commits and events, which come next, use the rest"))]
 mod wire;
 
 pub use wire::WireError;

@@ -140,6 +140,11 @@ impl<'a> Reader<'a> {
         Self { rest: bytes }
     }
 
+    /// What has not been read yet.
+    pub(crate) fn rest(&self) -> &'a [u8] {
+        self.rest
+    }
+
     pub(crate) fn finish(self) -> Result<(), WireError> {
         if self.rest.is_empty() { Ok(()) } else { Err(WireError::Trailing) }
     }
@@ -190,6 +195,15 @@ impl<'a> Reader<'a> {
     /// Takes the head of a map with `count` entries.
     pub(crate) fn fields(&mut self, count: usize) -> Result<&mut Self, WireError> {
         if self.map()? == count { Ok(self) } else { Err(WireError::Expected("another number of fields")) }
+    }
+
+    /// Takes the head of a map with `required` entries, or with one more: whether it has the one more.
+    pub(crate) fn optional_field(&mut self, required: usize) -> Result<bool, WireError> {
+        match self.map()?.checked_sub(required) {
+            Some(0) => Ok(false),
+            Some(1) => Ok(true),
+            _ => Err(WireError::Expected("another number of fields")),
+        }
     }
 
     pub(crate) fn array(&mut self) -> Result<usize, WireError> {
@@ -249,17 +263,7 @@ impl<'a> Reader<'a> {
 
     /// Takes the map key `name`.
     pub(crate) fn key(&mut self, name: &'static str) -> Result<&mut Self, WireError> {
-        if self.optional_key(name) { Ok(self) } else { Err(WireError::Expected(name)) }
-    }
-
-    /// Takes the map key `name` if it is next.
-    pub(crate) fn optional_key(&mut self, name: &'static str) -> bool {
-        let mut ahead = *self;
-        let found = ahead.text() == Ok(name);
-        if found {
-            *self = ahead;
-        }
-        found
+        if self.text()? == name { Ok(self) } else { Err(WireError::Expected(name)) }
     }
 
     /// Skips one item with everything in it.
@@ -297,7 +301,6 @@ mod tests {
         let encoded = writer.finish();
         let mut reader = Reader::new(&encoded);
         assert_eq!(reader.map(), Ok(1));
-        assert!(!reader.optional_key("e"));
         assert_eq!(reader.key("é").unwrap().array(), Ok(3));
         assert_eq!(reader.bytes(), Ok(&[0; 300][..]));
         assert_eq!(reader.bool(), Ok(true));
