@@ -3,9 +3,12 @@ import assert from 'node:assert/strict';
 import { before, test } from 'node:test';
 
 import { IdResolver } from '@atproto/identity';
+import { cborDecode } from '@atproto/lex-cbor';
+import { BlockMap, blocksToCarFile, readCarWithRoot } from '@atproto/repo';
 import { Firehose } from '@atproto/sync';
 
 import { adminHeaders, agentFor, alternatingAgent, newHandle, recordKey, signUp } from '../lib/client.js';
+import { verifyCommit } from '../lib/commit-proof.js';
 import { withDeadline } from '../lib/deadline.js';
 import { Directory } from '../lib/directory.js';
 import { isCommit, subjectOf, Subscription } from '../lib/firehose.js';
@@ -107,6 +110,21 @@ for (const [i, origin] of servers.pds.entries()) {
     assert.deepEqual(new Map([...records].map(([path, cid]) => [path, cid.toString()])), exported);
   });
 }
+
+test('the verification would notice a commit that was tampered with', async () => {
+  const { body: event } = (await historyOf(did, servers.pds[0])).find(({ body }) => body.ops?.length === 33);
+  const signingKey = await directory.signingKey(did);
+  await verifyCommit(event, signingKey);
+  const { did: stranger } = await signUp(agentFor(servers.pds[0]), 'stranger');
+  await assert.rejects(verifyCommit(event, await directory.signingKey(stranger)), /signed with the key/);
+  await assert.rejects(verifyCommit({ ...event, ops: event.ops.slice(1) }, signingKey), /undone operations/);
+  const { blocks } = await readCarWithRoot(event.blocks);
+  const { data } = cborDecode(blocks.get(event.commit));
+  for (const cid of [event.commit, data, ...event.ops.flatMap((op) => op.cid ?? [])]) {
+    const rest = new BlockMap([...blocks].filter(([other]) => !other.equals(cid)));
+    await assert.rejects(verifyCommit({ ...event, blocks: await blocksToCarFile(event.commit, rest) }, signingKey));
+  }
+});
 
 test('a commit tells each operation once, deletions of replaced likes first', async () => {
   const commits = (await historyOf(did, servers.pds[1])).filter(({ type }) => type === '#commit');
