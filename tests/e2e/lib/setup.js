@@ -8,7 +8,7 @@ let stack;
 
 export async function globalSetup() {
   if (process.env.E2E_PDS_URLS) return;
-  stack = await startStack();
+  stack = await startStack({ data: process.env.E2E_DATA });
   process.env.E2E_PDS_URLS = stack.pds.join(',');
   process.env.E2E_PLC_URL = stack.plc;
   process.env.E2E_ADMIN_PASSWORD = stack.adminPassword;
