@@ -186,3 +186,45 @@ async fn bind(deployment: &DeploymentConfig, port: u16) -> io::Result<TcpListene
         },
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use common::testing::TestDb;
+
+    use super::*;
+
+    async fn get(pds: &Pds, path: &str) -> (u16, serde_json::Value) {
+        #[expect(clippy::disallowed_methods, reason = "a test calls its own server")]
+        let response = reqwest::get(format!("{}{path}", pds.local_url())).await.unwrap();
+        (response.status().as_u16(), response.json().await.unwrap_or_default())
+    }
+
+    #[tokio::test]
+    async fn a_server_starts_answers_and_stops() {
+        let db = TestDb::create().await;
+        let overrides = Overrides { database: Some(db.pool()), ..Overrides::default() };
+        let mut pds = Pds::create(Config::for_tests(), overrides).await.unwrap();
+        pds.start();
+        let port = pds.local_addr().port();
+        assert_eq!(pds.ctx().config.public_url(), format!("http://localhost:{port}"));
+        assert_eq!(get(&pds, "/readyz").await.0, 200);
+        let version = serde_json::json!({"version": env!("CARGO_PKG_VERSION")});
+        assert_eq!(get(&pds, "/xrpc/_health").await, (200, version));
+        let (status, description) = get(&pds, "/xrpc/com.atproto.server.describeServer").await;
+        assert_eq!((status, &description["did"]), (200, &"did:web:localhost".into()));
+        pds.destroy().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_taken_port_is_named() {
+        let db = TestDb::create().await;
+        let create = async |port| {
+            let mut config = Config::for_tests();
+            config.service.port = port;
+            Pds::create(config, Overrides { database: Some(db.pool()), ..Overrides::default() }).await
+        };
+        let first = create(0).await.unwrap();
+        let second = create(first.local_addr().port()).await.unwrap_err();
+        assert_eq!(second.to_string(), format!("cannot listen on port {}", first.local_addr().port()));
+    }
+}

@@ -1,7 +1,7 @@
 //! The state that `pds-api` and `pds-worker` share: settings, Postgres, and one module per subject.
 //!
 //! Modules form ranks; a module uses lower ranks only.
-//! * Rank 0: [`clock`], [`config`], [`db`], [`telemetry`].
+//! * Rank 0: [`clock`], [`config`], [`db`], [`http`], [`telemetry`].
 //! * Rank 1: [`identity`], [`keys`].
 //! * Rank 2: [`account`], [`session`].
 
@@ -9,6 +9,7 @@ pub mod account;
 pub mod clock;
 pub mod config;
 pub mod db;
+pub mod http;
 pub mod identity;
 pub mod keys;
 pub mod session;

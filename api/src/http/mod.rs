@@ -8,6 +8,8 @@ mod probes;
 mod request_log;
 mod serve;
 mod shutdown;
+#[cfg(test)]
+mod tests;
 
 use axum::{
     Router,
