@@ -40,9 +40,9 @@ pub(super) async fn log_request(mut request: Request, next: Next) -> Response {
     let mut response = next.run(request).instrument(span.clone()).await;
 
     let _entered = span.enter();
-    let nsid = summary.0.get().copied().unwrap_or_default();
+    let nsid = summary.0.get().copied();
     let status = response.status().as_u16();
-    let error = response.extensions().get::<ErrorName>().map_or("", |ErrorName(name)| name);
+    let error = response.extensions().get().map(|ErrorName(name)| name.as_ref());
     let duration_ms = started.elapsed().as_secs_f64() * 1000.0;
     if probe {
         tracing::debug!(%verb, nsid, status, error, duration_ms, "request");

@@ -2,13 +2,12 @@
 
 use std::{borrow::Cow, error::Error as StdError, fmt::Display};
 
-use axum::{
-    Json,
-    response::{IntoResponse, Response},
-};
+use axum::response::{IntoResponse, Response};
 use common::db;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use serde::Serialize;
+
+use super::XrpcJson;
 
 /// An answer other than success, as the caller sees it.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -108,7 +107,7 @@ impl XrpcError {
 impl IntoResponse for XrpcError {
     fn into_response(self) -> Response {
         let envelope = Envelope { error: &self.name, message: &self.message };
-        let mut response = (self.status, Json(envelope)).into_response();
+        let mut response = (self.status, XrpcJson(envelope)).into_response();
         if let Some(headers) = self.headers {
             response.headers_mut().extend(*headers);
         }

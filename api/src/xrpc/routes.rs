@@ -95,10 +95,7 @@ impl Dispatcher {
             Some((method, _)) if method.kind() == Kind::Subscription && !wants_upgrade(&request) => {
                 self.unknown(name, request).await
             }
-            Some((method, endpoint)) => match check(method, &request) {
-                Ok(()) => call(*method, endpoint.clone(), request).await,
-                Err(error) => error.into_response(),
-            },
+            Some((method, endpoint)) => call(*method, endpoint.clone(), request).await,
             None => self.unknown(name, request).await,
         }
     }
@@ -121,6 +118,9 @@ async fn call(method: Method, endpoint: Endpoint, mut request: Request) -> Respo
     if let Some(summary) = request.extensions().get::<RequestSummary>() {
         summary.set_nsid(method.nsid());
     }
+    if let Err(error) = check(method, &request) {
+        return error.into_response();
+    }
     let headers = ResponseHeaders::default();
     request.extensions_mut().insert(method);
     request.extensions_mut().insert(headers.clone());
@@ -138,7 +138,7 @@ async fn run(endpoint: Endpoint, request: Request, headers: &ResponseHeaders) ->
 }
 
 /// Refuses a wrong verb, and a query with a body.
-fn check(method: &Method, request: &Request) -> Result<(), XrpcError> {
+fn check(method: Method, request: &Request) -> Result<(), XrpcError> {
     use http::Method as Verb;
     let verb = request.method();
     let right = match method.kind() {

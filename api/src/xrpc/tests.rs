@@ -1,6 +1,6 @@
 //! The framework's rules, on methods made for the purpose.
 
-use std::{io::Write, sync::Arc};
+use std::{collections::HashSet, io::Write, sync::Arc};
 
 use async_compression::Level;
 use axum::{
@@ -116,6 +116,15 @@ fn refusal(name: &str, message: &str) -> Value {
 }
 
 const JSON: (&str, &str) = ("content-type", "application/json");
+
+#[test]
+fn every_method_is_registered_once_under_a_valid_name() {
+    let mut seen = HashSet::new();
+    for method in routes().methods() {
+        method.nsid().parse::<atproto::syntax::Nsid>().unwrap();
+        assert!(seen.insert(method.nsid().to_ascii_lowercase()), "{} is registered twice", method.nsid());
+    }
+}
 
 #[tokio::test]
 async fn names_match_without_regard_to_case_and_with_a_trailing_slash() {
