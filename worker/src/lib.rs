@@ -1,1 +1,3 @@
-//! x
+//! What runs beside the servers: background work, and the operator's commands.
+
+pub mod ops;

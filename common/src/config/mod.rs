@@ -107,6 +107,15 @@ impl Config {
         Ok(config)
     }
 
+    /// Reads only what it takes to reach Postgres, for commands that need nothing else.
+    pub fn database_from_env() -> Result<DatabaseConfig, ConfigError> {
+        let variables = environment();
+        let lookup = |name: &str| variables.get(name).cloned();
+        let mut reader = Reader::new(&lookup);
+        let database = DatabaseConfig::read(&mut reader);
+        reader.finish(database).map(|(database, _)| database)
+    }
+
     /// Reads variables through `lookup`, which gives a variable's value by its name.
     pub fn from_lookup(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
         Self::read(&lookup).map(|(config, _)| config)

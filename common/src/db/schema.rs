@@ -2,8 +2,8 @@
 
 use std::collections::HashSet;
 
-use sqlx::PgPool;
 use sqlx::migrate::{MigrateError, Migrator};
+use sqlx::{Connection as _, PgPool};
 
 static MIGRATOR: Migrator = sqlx::migrate!("../migrations");
 
@@ -24,8 +24,15 @@ pub enum SchemaError {
 /// Runs every migration that has not run yet. Safe to call from several processes at once; needs a direct connection, not
 /// a transaction pooler, for its session lock.
 pub async fn migrate(pool: &PgPool) -> Result<(), MigrateError> {
+    // Of its own, because it is not like the pool's others: building an index, and waiting for another process that
+    // migrates, take longer than any request may.
+    let mut connection = pool.acquire().await?.detach();
+    sqlx::raw_sql("SET statement_timeout = 0").execute(&mut connection).await?;
     // A newer release may have been here first: expand, deploy, contract.
-    Migrator { ignore_missing: true, ..Migrator::with_migrations(MIGRATOR.migrations.to_vec()) }.run(pool).await
+    let migrator = Migrator { ignore_missing: true, ..Migrator::with_migrations(MIGRATOR.migrations.to_vec()) };
+    let outcome = migrator.run(&mut connection).await;
+    connection.close().await?;
+    outcome
 }
 
 /// The migrations this release was built with.

@@ -1,0 +1,5 @@
+//! The operator's commands.
+
+mod migrate;
+
+pub use migrate::migrate;
