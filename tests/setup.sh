@@ -51,7 +51,7 @@ may_install() {
 }
 
 apt_install() {
-    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "$@" >/dev/null
+    as_root env DEBIAN_FRONTEND=noninteractive DEBCONF_NOWARNINGS=yes apt-get install -qq -y --no-install-recommends "$@" >/dev/null
 }
 
 POLICY=/usr/sbin/policy-rc.d
@@ -70,15 +70,18 @@ forbid_services() {
 
 allow_services() {
     [ -z "$made_policy" ] || as_root rm -f "$POLICY"
-    [ -z "$made_no_cluster" ] || as_root rm -f "$NO_CLUSTER"
+    if [ -n "$made_no_cluster" ]; then
+        as_root rm -f "$NO_CLUSTER"
+        as_root rmdir --ignore-fail-on-non-empty "$(dirname "$NO_CLUSTER")"
+    fi
 }
 
 install_postgres() {
     apt_install postgresql-common
-    if [ -d "$(dirname "$NO_CLUSTER")" ]; then
-        made_no_cluster=1
-        echo 'create_main_cluster = false' | as_root tee "$NO_CLUSTER" >/dev/null
-    fi
+    # A cluster made now would start with the machine. The file is read through an include_dir of the package's own.
+    made_no_cluster=1
+    as_root mkdir -p "$(dirname "$NO_CLUSTER")"
+    echo 'create_main_cluster = false' | as_root tee "$NO_CLUSTER" >/dev/null
     apt_install postgresql
 }
 
@@ -113,7 +116,7 @@ if ! have cargo; then
     exit 1
 fi
 
-packages=$(missing "$purpose" | tr '\n' ' ')
+packages=$(missing "$purpose" | paste -sd ' ' -)
 if [ -n "$packages" ]; then
     if ! may_install; then
         echo "Rookery needs some packages. Install them with: sudo apt-get install $packages" >&2

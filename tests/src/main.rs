@@ -1,11 +1,17 @@
-//! `stack`: starts what Rookery needs around it. See `stack help`.
+//! `stack`: starts what Rookery needs around it, and Rookery. See `stack help`.
 
 mod exec;
+mod run;
+mod welcome;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
+use nix::sys::prctl::set_pdeathsig;
+use nix::sys::signal::Signal;
+use tests::stack::DataFolder;
 
 /// The development stack of Rookery.
 #[derive(Debug, Parser)]
@@ -17,16 +23,28 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Run Rookery with everything it needs until Ctrl-C.
+    Run(run::Arguments),
     /// Run a command with an empty Postgres and Redis of its own, which are gone afterwards.
     ///
     /// The command finds them in `TEST_DATABASE_URL` (a role that may do anything) and `TEST_REDIS_URL`.
     Exec(exec::Arguments),
+    /// Remove all that `run` keeps.
+    Clean {
+        /// The folder that `run` used.
+        #[arg(long, default_value = ".dev")]
+        data: PathBuf,
+    },
 }
 
 // Child processes are tied to the thread that spawns them; see `tests::stack::Launch`.
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<ExitCode> {
+    // Whoever started us may be killed without a chance to stop us.
+    set_pdeathsig(Signal::SIGTERM)?;
     match Arguments::parse().command {
+        Command::Run(arguments) => run::run(arguments).await,
         Command::Exec(arguments) => exec::run(arguments).await,
+        Command::Clean { data } => DataFolder::remove(&data).map(|()| ExitCode::SUCCESS),
     }
 }

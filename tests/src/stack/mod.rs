@@ -1,11 +1,21 @@
-//! The pieces of the stack, each startable on its own.
+//! The pieces of the stack, each startable on its own, and all of it.
 
+mod cluster;
+mod data;
+mod mail;
+mod plc;
 mod port;
 mod postgres;
 mod process;
+mod programs;
 mod redis;
 mod secret;
 
+pub use cluster::{Endpoints, Options, Stack};
+pub use data::DataFolder;
+pub use mail::MailCatcher;
+pub use plc::PlcDirectory;
 pub use postgres::{Durability, Postgres};
 pub use process::{Launch, Server};
+pub use programs::{Programs, Settings};
 pub use redis::Redis;

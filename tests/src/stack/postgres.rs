@@ -74,11 +74,16 @@ impl Postgres {
     /// # Errors
     /// As [`Postgres::start`].
     pub async fn temporary() -> Result<Self> {
-        let parents = [std::env::temp_dir(), PathBuf::from("/var/tmp")];
-        let parent = parents.iter().find(|parent| Self::can_reach(parent)).context("Postgres cannot reach /tmp")?;
-        let dir = tempfile::Builder::new().prefix("rookery-postgres-").tempdir_in(parent)?;
+        let dir = Self::temporary_folder("rookery-postgres-")?;
         let postgres = Self::start(dir.path(), &dir.path().join("log"), Durability::None).await?;
         Ok(Self { _temporary: Some(dir), ..postgres })
+    }
+
+    /// Makes a temporary folder in a place that Postgres can reach.
+    pub(super) fn temporary_folder(prefix: &str) -> Result<TempDir> {
+        let parents = [std::env::temp_dir(), PathBuf::from("/var/tmp")];
+        let parent = parents.iter().find(|parent| Self::can_reach(parent)).context("Postgres cannot reach /tmp")?;
+        Ok(tempfile::Builder::new().prefix(prefix).tempdir_in(parent)?)
     }
 
     /// Whether the user that Postgres would run as can reach files below `dir`, which need not exist yet.

@@ -9,11 +9,15 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, User};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 use tokio::time::{Instant, sleep, timeout};
 
 /// How often a starting server is asked whether it answers.
 const PROBE_INTERVAL: Duration = Duration::from_millis(25);
+/// How long one such question may take.
+const PROBE_LIMIT: Duration = Duration::from_secs(2);
 /// How long a server may take until it answers.
 const START_LIMIT: Duration = Duration::from_mins(1);
 /// How many lines of a log an error message repeats.
@@ -174,4 +178,17 @@ impl Drop for Server {
     fn drop(&mut self) {
         self.signal(self.stop);
     }
+}
+
+/// Whether the server on `port` of this machine answers `GET path` with status 200.
+pub(super) async fn answers_http(port: u16, path: &str) -> bool {
+    let ask = async {
+        let mut stream = TcpStream::connect(("localhost", port)).await?;
+        let request = format!("GET {path} HTTP/1.1\r\nhost: localhost:{port}\r\nconnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await?;
+        let mut status_line = [0; 12];
+        stream.read_exact(&mut status_line).await?;
+        std::io::Result::Ok(status_line)
+    };
+    timeout(PROBE_LIMIT, ask).await.is_ok_and(|answer| answer.is_ok_and(|line| line.ends_with(b" 200")))
 }

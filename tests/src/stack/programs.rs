@@ -1,0 +1,53 @@
+//! Our own programs, as child processes.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, bail};
+
+use super::process::{Launch, Server, answers_http};
+
+/// Settings of a program, by the name of the variable.
+pub type Settings = BTreeMap<String, String>;
+
+/// The compiled programs.
+#[derive(Clone, Debug)]
+pub struct Programs {
+    folder: PathBuf,
+}
+
+impl Programs {
+    /// The programs that were built together with the calling one.
+    ///
+    /// # Errors
+    /// They were not built.
+    pub fn built() -> Result<Self> {
+        let caller = std::env::current_exe().context("no path of this program")?;
+        // A test program is one folder further down, in `deps`.
+        let folder = caller.ancestors().skip(1).take(2).find(|folder| folder.join("pds-api").exists());
+        match folder {
+            Some(folder) if folder.join("pds-worker").exists() => Ok(Self { folder: folder.to_owned() }),
+            _ => bail!("pds-api and pds-worker are not built: run `cargo build --workspace`"),
+        }
+    }
+
+    /// Brings the schema of a database up to date.
+    ///
+    /// # Errors
+    /// What the program says.
+    pub async fn migrate(&self, database_url: &str) -> Result<()> {
+        let migrate = Launch::new("pds-worker migrate", self.folder.join("pds-worker")).args(["migrate"]);
+        migrate.envs([("PDS_DATABASE_URL", database_url)]).finish().await
+    }
+
+    /// Starts a server on `port`, and waits until it answers.
+    ///
+    /// # Errors
+    /// It ends before it answers; the message holds the end of its log.
+    pub async fn start_api(&self, name: &str, port: u16, settings: &Settings, log: &Path) -> Result<Server> {
+        let launch = Launch::new(name, self.folder.join("pds-api")).envs(settings);
+        let mut server = launch.spawn(log)?;
+        server.until_ready(async || answers_http(port, "/xrpc/_health").await).await?;
+        Ok(server)
+    }
+}

@@ -1,0 +1,45 @@
+//! What `make run` says once everything is up.
+
+use tests::stack::{DataFolder, Endpoints};
+
+/// Where everything is, and what to try first.
+pub(crate) fn text(endpoints: &Endpoints, data: &DataFolder) -> String {
+    let api = &endpoints.pds[0];
+    let json = "-H 'content-type: application/json'";
+    format!(
+        r#"
+Rookery is running.
+
+  api        {apis}
+  PLC        {plc}
+  Postgres   {database}
+  Redis      {redis}
+  mail       {mail}/  (what the server sends)
+  logs       {logs}/  (make logs)
+  secrets    {secrets}  (admin password: PDS_ADMIN_PASSWORD)
+
+Make an account, sign in, and write a post:
+
+  curl {api}/xrpc/com.atproto.server.createAccount {json} \
+    -d '{{"handle":"alice.test","email":"alice@example.com","password":"alice-password"}}'
+
+  TOKEN=$(curl -s {api}/xrpc/com.atproto.server.createSession {json} \
+    -d '{{"identifier":"alice.test","password":"alice-password"}}' | sed 's/.*"accessJwt":"\([^"]*\)".*/\1/')
+
+  curl {api}/xrpc/com.atproto.repo.createRecord {json} -H "authorization: Bearer $TOKEN" \
+    -d '{{"repo":"alice.test","collection":"app.bsky.feed.post","record":{{"$type":"app.bsky.feed.post","text":"Hello","createdAt":"2026-01-01T00:00:00Z"}}}}'
+
+From TypeScript, with @atproto/api:  new AtpAgent({{ service: '{api}' }})
+
+Ctrl-C stops everything. The data stays in {root} until `make clean-data`.
+"#,
+        apis = endpoints.pds.join("  "),
+        plc = endpoints.plc,
+        database = endpoints.database,
+        redis = endpoints.redis,
+        mail = endpoints.mail.display(),
+        logs = data.root().join("log").display(),
+        secrets = data.secrets_file().display(),
+        root = data.root().display(),
+    )
+}
