@@ -18,8 +18,11 @@ REPLICAS ?= 1
 PORT ?= 2583
 DATA ?= .dev
 
-# nextest runs each test in a process of its own; cargo's own runner does as well.
+# nextest if it is there; cargo's own runner does as well.
 RUNNER := $(if $(shell PATH="$(PATH)" cargo nextest --version 2>/dev/null),nextest run,test --tests)
+
+# Tools need no speed: a debug build takes a third of the time.
+INSTALL := env CARGO_TARGET_DIR="$(TOOLS)/target" cargo install --quiet --debug --root "$(TOOLS)"
 
 .PHONY: help
 help: ## show this list
@@ -28,9 +31,8 @@ help: ## show this list
 # --- running -------------------------------------------------------------------
 
 .PHONY: run
-run: setup-run ## start Rookery on http://localhost:2583 (REPLICAS=2, PORT=…, DATA=…)
-	cargo build --quiet --package api --package worker --package tests --bins
-	@exec setpriv --pdeathsig TERM -- $(STACK) run --data "$(DATA)" --port $(PORT) --replicas $(REPLICAS)
+run: build ## start Rookery on http://localhost:2583 (REPLICAS=2, PORT=…, DATA=…)
+	@exec $(STACK) run --data "$(DATA)" --port $(PORT) --replicas $(REPLICAS)
 
 .PHONY: clean-data
 clean-data: stack ## forget all accounts and data of `make run`
@@ -46,15 +48,13 @@ logs: ## follow the logs of `make run`
 test: unit e2e ## run every test
 
 .PHONY: unit
-unit: setup-run ## the tests in Rust, with a Postgres and Redis of their own
-	cargo build --workspace --all-targets
-	$(STACK) exec -- cargo $(RUNNER) --workspace $(TEST_ARGS)
+unit: build ## the tests in Rust, with a Postgres and Redis of their own
 	cargo test --workspace --doc --quiet
+	$(STACK) exec -- cargo $(RUNNER) --workspace $(TEST_ARGS)
 
 .PHONY: e2e
-e2e: setup-test ## the official TypeScript client against two replicas
-	cargo build --package api --package worker --package tests --bins
-	cd tests/e2e && npm ci --no-audit --no-fund && STACK="$(abspath $(STACK))" npm test
+e2e: setup-test build ## the official TypeScript client against two replicas
+	cd tests/e2e && npm ci --no-audit --no-fund && STACK_BIN="$(abspath $(STACK))" npm test
 
 # --- the code itself -----------------------------------------------------------
 
@@ -67,6 +67,12 @@ lint: sqlx-check ## what CI checks besides the tests
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --quiet
+
+.PHONY: deny
+deny: ## check licences and sources of dependencies
+	@cargo deny --version >/dev/null 2>&1 || timeout 900 $(INSTALL) cargo-deny --version '^0.20' --no-default-features --locked || \
+		echo "cargo-deny cannot be installed here: not checked"
+	@! cargo deny --version >/dev/null 2>&1 || cargo deny check licenses bans sources
 
 .PHONY: sqlx
 sqlx: stack sqlx-cli ## describe the queries in common/.sqlx after changing one
@@ -82,16 +88,18 @@ with_schema = $(abspath $(STACK)) exec -- sh -ec 'export DATABASE_URL="$$TEST_DA
 
 # --- set-up --------------------------------------------------------------------
 
-.PHONY: setup-run setup-test stack sqlx-cli
+.PHONY: setup-run setup-test build stack sqlx-cli
 setup-run:
 	@tests/setup.sh run
 
 setup-test:
 	@tests/setup.sh test
 
+build: setup-run
+	@cargo build --workspace --bins
+
 stack: setup-run
 	@cargo build --quiet --package tests --bins
 
 sqlx-cli:
-	@cargo sqlx --version >/dev/null 2>&1 || CARGO_TARGET_DIR="$(TOOLS)/target" cargo install --quiet --debug \
-		--root "$(TOOLS)" sqlx-cli --version '^0.9' --no-default-features --features postgres,rustls
+	@cargo sqlx --version >/dev/null 2>&1 || $(INSTALL) sqlx-cli --version '^0.9' --no-default-features --features postgres,rustls
