@@ -12,7 +12,7 @@ INSERT INTO sequencer (last_seq) VALUES (0);
 CREATE TABLE repo_event (
     seq bigint NOT NULL PRIMARY KEY,
     account_id bigint NOT NULL,
-    kind text COLLATE "C" NOT NULL CHECK (kind IN ('commit', 'sync', 'identity', 'account')),
+    kind text COLLATE "C" NOT NULL CHECK (kind IN ('#commit', '#sync', '#identity', '#account')),
     -- DAG-CBOR of the event's body without seq, which is spliced in when the frame is sent.
     body bytea NOT NULL,
     created_at timestamptz NOT NULL

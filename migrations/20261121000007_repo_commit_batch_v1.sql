@@ -2,7 +2,8 @@
 --
 -- Each commit is a compare-and-swap on its repo's head. What belongs to a commit comes in flat arrays; `*_commit` is the
 -- 1-based place of the commit an element belongs to. Returns one row a commit, in no particular order:
---   verdict 'applied' with the event's seq, or 'head_moved', 'no_repo', 'deactivated', 'takendown' and nothing changed.
+--   verdict 'applied' with the event's seq, or 'head_moved', 'no_repo', 'deactivated', 'takendown' and nothing changed;
+--   'applied_before' if the repo's head is this very commit already: a caller that lost the answer asks again.
 --
 -- Lock order, here and everywhere: repo rows by account id, then the sequencer row.
 -- The SET clauses are worth a factor of 3 to 50: without them every statement is planned again at each call, and the
@@ -57,12 +58,14 @@ BEGIN
     ) AS locked;
 
     FOR v_row IN
-        SELECT c.ordinal, r.head = c.expected AS unmoved, a.takedown_ref, a.deactivated_at
-        FROM unnest(p_account, p_expected) WITH ORDINALITY AS c (account_id, expected, ordinal)
+        SELECT c.ordinal, r.head = c.expected AS unmoved, r.head = c.head AS present, a.takedown_ref, a.deactivated_at
+        FROM unnest(p_account, p_expected, p_head) WITH ORDINALITY AS c (account_id, expected, head, ordinal)
         JOIN repo r ON r.account_id = c.account_id
         JOIN account a ON a.id = c.account_id
     LOOP
-        IF v_row.takedown_ref IS NOT NULL THEN
+        IF v_row.present THEN
+            v_verdict[v_row.ordinal] := 'applied_before';
+        ELSIF v_row.takedown_ref IS NOT NULL THEN
             v_verdict[v_row.ordinal] := 'takendown';
         ELSIF v_row.deactivated_at IS NOT NULL THEN
             v_verdict[v_row.ordinal] := 'deactivated';
@@ -127,7 +130,7 @@ BEGIN
 
         v_last := event_append_v1(
             (SELECT array_agg(p_account[o] ORDER BY n) FROM unnest(v_applied) WITH ORDINALITY AS a (o, n)),
-            array_fill('commit'::text, ARRAY[cardinality(v_applied)]),
+            array_fill('#commit'::text, ARRAY[cardinality(v_applied)]),
             (SELECT array_agg(p_event[o] ORDER BY n) FROM unnest(v_applied) WITH ORDINALITY AS a (o, n))
         );
     END IF;

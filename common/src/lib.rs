@@ -3,7 +3,8 @@
 //! Modules form ranks; a module uses lower ranks only.
 //! * Rank 0: [`clock`], [`config`], [`db`], [`http`], [`telemetry`].
 //! * Rank 1: [`identity`], [`keys`].
-//! * Rank 2: [`account`], [`session`].
+//! * Rank 2: [`account`], [`sequencer`], [`session`].
+//! * Rank 3: [`repo`].
 
 pub mod account;
 pub mod clock;
@@ -12,6 +13,8 @@ pub mod db;
 pub mod http;
 pub mod identity;
 pub mod keys;
+pub mod repo;
+pub mod sequencer;
 pub mod session;
 pub mod telemetry;
 #[cfg(feature = "testing")]

@@ -17,8 +17,8 @@ pub use outage::is_outage;
 pub(crate) use schema::migrations;
 pub use schema::{SchemaError, check_schema, migrate};
 use secrecy::{ExposeSecret, SecretString};
-pub use sqlx::PgPool;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+pub use sqlx::{Error, PgPool};
 
 /// How to reach Postgres, and how much of it to use.
 #[derive(Clone, Debug)]

@@ -1,0 +1,98 @@
+//! Repositories: the only way to write one, and every way to read one.
+//!
+//! Owns `repo`, `record`, `mst_node` and `backlink`. A write goes through [`Repos::apply_writes`]:
+//!
+//! 1. [`PreparedWrite`]: checked against its schema and encoded, whatever state the repo is in.
+//! 2. `plan`: on the repo's head and tree nodes (cached; missing ones are loaded a level at a time) the pure tree code gives
+//!    the new root, the new and the dropped nodes and the proof; the commit is undone once as a check, and signed.
+//! 3. `committer`: whatever commits of different repos wait in this replica go to Postgres as one call of
+//!    `repo_commit_batch_v1`, which compares and swaps the heads, stores, and numbers the events.
+//!
+//! A race for a repo that another replica wins is run again on the new head; only a swap the client asked for becomes an
+//! error. Nothing kept in memory here is needed for correctness.
+
+mod committer;
+mod export;
+mod genesis;
+mod heads;
+mod nodes;
+mod plan;
+mod prepare;
+mod proof;
+mod read;
+mod store;
+mod write;
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use atproto::syntax::{Tid, TidClock};
+pub use committer::CommitError;
+pub use export::{Archive, ExportError};
+pub use genesis::Genesis;
+pub use plan::Refusal;
+pub use prepare::{PreparedRecord, PreparedWrite, RecordError, RecordPath, SwapRecord, ValidationStatus};
+pub use proof::ProofError;
+pub use read::{ListedRepo, Page, Record, Repo, RepoStatus};
+use sqlx::PgPool;
+use tokio::sync::Semaphore;
+pub use write::{CommitRef, WriteError};
+
+use crate::clock::Clock;
+use crate::keys::Keys;
+
+/// Exports that may read from Postgres at once in a replica; each holds a connection while it does.
+const EXPORTS: usize = 8;
+
+/// All repos of this server. Cheap to clone; the clones share their caches and the committer.
+#[derive(Clone)]
+pub struct Repos {
+    pool: PgPool,
+    keys: Keys,
+    clock: Clock,
+    clock_id: u16,
+    heads: heads::Heads,
+    nodes: nodes::NodeStore,
+    committer: committer::Committer,
+    tids: Arc<Mutex<TidClock>>,
+    exports: Arc<Semaphore>,
+}
+
+impl fmt::Debug for Repos {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Repos").finish_non_exhaustive()
+    }
+}
+
+impl Repos {
+    /// Starts the committer, on the current tokio runtime.
+    pub fn new(pool: PgPool, keys: Keys, clock: Clock) -> Self {
+        // Replicas that write one repo at once should not make the same TIDs; a clash only costs one of them a retry.
+        let clock_id = rand::random::<u16>() % 1024;
+        Self {
+            heads: heads::Heads::new(),
+            nodes: nodes::NodeStore::new(pool.clone()),
+            committer: committer::Committer::start(pool.clone()),
+            tids: Arc::new(Mutex::new(TidClock::new(clock_id))),
+            exports: Arc::new(Semaphore::new(EXPORTS)),
+            pool,
+            keys,
+            clock,
+            clock_id,
+        }
+    }
+
+    /// A fresh TID for a record that came without a key: greater than any this replica gave before.
+    pub fn next_tid(&self) -> Tid {
+        self.tids.lock().unwrap_or_else(PoisonError::into_inner).next(self.now_micros())
+    }
+
+    /// The rev of a commit on top of one with rev `prev`.
+    fn next_rev(&self, prev: Tid) -> Tid {
+        Tid::after(Some(prev), self.now_micros(), self.clock_id)
+    }
+
+    fn now_micros(&self) -> u64 {
+        u64::try_from(self.clock.micros()).unwrap_or_default()
+    }
+}

@@ -1,0 +1,117 @@
+//! Tree nodes: a cache in memory in front of Postgres, and the loop that feeds the synchronous tree code from both.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use atproto::data::Cid;
+use atproto::mst::{self, BlockSource, Node};
+use quick_cache::Weighter;
+use quick_cache::sync::Cache;
+use sqlx::PgPool;
+
+use super::store::{self, StoredNode};
+use crate::db::AccountId;
+
+/// Bytes of encoded nodes to keep in memory.
+const CACHE_BYTES: u64 = 64 * 1024 * 1024;
+/// A guess for sizing the cache's index.
+const NODE_BYTES: usize = 500;
+
+/// Why the tree could not be read.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum NodeError {
+    /// The tree names a node that is not stored: a newer commit dropped it, or the repo is damaged.
+    #[error("tree node {0} is not stored")]
+    Gone(Cid),
+    /// A stored node is not a node.
+    #[error("tree node {0}: {1}")]
+    Undecodable(Cid, mst::NodeError),
+    /// The tree code refused.
+    #[error(transparent)]
+    Tree(mst::Error),
+    #[error("tree storage failed")]
+    Storage(#[from] sqlx::Error),
+}
+
+#[derive(Clone)]
+struct ByNodeSize;
+
+impl Weighter<Cid, CachedNode> for ByNodeSize {
+    fn weight(&self, _: &Cid, cached: &CachedNode) -> u64 {
+        cached.encoded_bytes
+    }
+}
+
+#[derive(Clone)]
+struct CachedNode {
+    node: Arc<Node>,
+    encoded_bytes: u64,
+}
+
+/// Nodes by CID. They are immutable, so a cached one is never stale, and two repos may share one.
+#[derive(Clone)]
+pub(super) struct NodeStore {
+    cache: Arc<Cache<Cid, CachedNode, ByNodeSize>>,
+    pool: PgPool,
+}
+
+/// The nodes of one operation: those it loaded itself cannot be evicted from under it.
+pub(super) struct WorkingSet<'a> {
+    store: &'a NodeStore,
+    loaded: HashMap<Cid, Arc<Node>>,
+}
+
+impl BlockSource for WorkingSet<'_> {
+    fn node(&self, cid: &Cid) -> Option<Arc<Node>> {
+        self.loaded.get(cid).cloned().or_else(|| self.store.cache.get(cid).map(|cached| cached.node))
+    }
+}
+
+impl NodeStore {
+    pub(super) fn new(pool: PgPool) -> Self {
+        let nodes = usize::try_from(CACHE_BYTES).unwrap_or(usize::MAX) / NODE_BYTES;
+        Self { cache: Arc::new(Cache::with_weighter(nodes, CACHE_BYTES, ByNodeSize)), pool }
+    }
+
+    /// Remembers a node that was just committed.
+    pub(super) fn insert(&self, cid: Cid, node: Arc<Node>, encoded: &[u8]) {
+        let encoded_bytes = u64::try_from(encoded.len()).unwrap_or(u64::MAX);
+        self.cache.insert(cid, CachedNode { node, encoded_bytes });
+    }
+
+    /// Runs `work` on a repo's tree, again after each load of the nodes it found missing. Ends: every round but the last
+    /// loads at least one node that was not there before, and the tree code bounds the tree's height.
+    pub(super) async fn run<T>(
+        &self,
+        account: AccountId,
+        mut work: impl FnMut(&WorkingSet<'_>) -> Result<T, mst::Error>,
+    ) -> Result<T, NodeError> {
+        let mut nodes = WorkingSet { store: self, loaded: HashMap::new() };
+        loop {
+            match work(&nodes) {
+                Ok(result) => return Ok(result),
+                Err(mst::Error::Missing(cids)) => {
+                    let loaded = self.load(account, &cids).await?;
+                    nodes.loaded.extend(loaded);
+                }
+                Err(error) => return Err(NodeError::Tree(error)),
+            }
+        }
+    }
+
+    async fn load(&self, account: AccountId, cids: &[Cid]) -> Result<HashMap<Cid, Arc<Node>>, NodeError> {
+        let mut conn = self.pool.acquire().await?;
+        let rows = store::list_nodes(&mut conn, account, cids).await?;
+        let mut loaded = HashMap::with_capacity(rows.len());
+        for StoredNode { cid, bytes, .. } in rows {
+            let node = Node::decode(&bytes).map_err(|error| NodeError::Undecodable(cid, error))?;
+            let node = Arc::new(node);
+            self.insert(cid, Arc::clone(&node), &bytes);
+            loaded.insert(cid, node);
+        }
+        match cids.iter().find(|cid| !loaded.contains_key(cid)) {
+            Some(gone) => Err(NodeError::Gone(*gone)),
+            None => Ok(loaded),
+        }
+    }
+}

@@ -1,0 +1,475 @@
+//! All SQL of repositories.
+
+use atproto::data::Cid;
+use atproto::syntax::{Did, Nsid, RecordKey, Tid};
+use chrono::{DateTime, Utc};
+use sqlx::PgConnection;
+
+use super::plan::PlannedCommit;
+use super::read::{ListedRepo, Record, RepoStatus};
+use crate::db::AccountId;
+use crate::db::{CidColumn, TextColumn};
+
+/// Where a repo stands: what the next commit is compared with.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Head {
+    pub(super) cid: Cid,
+    pub(super) rev: Tid,
+    pub(super) root: Cid,
+}
+
+/// What `repo_commit_batch_v1` says of one commit.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Outcome {
+    Applied,
+    /// The repo's head is this commit already: an earlier call applied it and its answer was lost.
+    AppliedBefore,
+    HeadMoved,
+    NoRepo,
+    Deactivated,
+    Takendown,
+}
+
+/// A batch of commits in the flat form of `repo_commit_batch_v1`: one array a column, `*_commit` naming the 1-based place
+/// of the commit an element belongs to.
+#[derive(Default)]
+pub(super) struct CommitBatch<'a> {
+    account: Vec<i64>,
+    expected: Vec<&'a [u8]>,
+    head: Vec<&'a [u8]>,
+    rev: Vec<String>,
+    root: Vec<&'a [u8]>,
+    commit_block: Vec<&'a [u8]>,
+    growth: Vec<i64>,
+    event: Vec<&'a [u8]>,
+    record_commit: Vec<i32>,
+    record_collection: Vec<&'a str>,
+    record_rkey: Vec<&'a str>,
+    record_cid: Vec<&'a [u8]>,
+    record_value: Vec<&'a [u8]>,
+    record_target: Vec<Option<&'a str>>,
+    dropped_record_commit: Vec<i32>,
+    dropped_record_collection: Vec<&'a str>,
+    dropped_record_rkey: Vec<&'a str>,
+    node_commit: Vec<i32>,
+    node_cid: Vec<&'a [u8]>,
+    node_bytes: Vec<&'a [u8]>,
+    dropped_node_commit: Vec<i32>,
+    dropped_node_cid: Vec<&'a [u8]>,
+}
+
+impl<'a> FromIterator<&'a PlannedCommit> for CommitBatch<'a> {
+    fn from_iter<I: IntoIterator<Item = &'a PlannedCommit>>(commits: I) -> Self {
+        let mut batch = Self::default();
+        for (place, commit) in (1..).zip(commits) {
+            batch.push(place, commit);
+        }
+        batch
+    }
+}
+
+impl<'a> CommitBatch<'a> {
+    fn push(&mut self, place: i32, commit: &'a PlannedCommit) {
+        self.account.push(commit.account.get());
+        self.expected.push(commit.expected.as_bytes());
+        self.head.push(commit.head.cid.as_bytes());
+        self.rev.push(commit.head.rev.to_string());
+        self.root.push(commit.head.root.as_bytes());
+        self.commit_block.push(&commit.commit_block);
+        self.growth.push(commit.growth);
+        self.event.push(&commit.event);
+        for record in &commit.written {
+            self.record_commit.push(place);
+            self.record_collection.push(record.collection.as_str());
+            self.record_rkey.push(record.rkey.as_str());
+            self.record_cid.push(record.cid.as_bytes());
+            self.record_value.push(&record.value);
+            self.record_target.push(record.target.as_deref());
+        }
+        for (collection, rkey) in &commit.dropped {
+            self.dropped_record_commit.push(place);
+            self.dropped_record_collection.push(collection.as_str());
+            self.dropped_record_rkey.push(rkey.as_str());
+        }
+        for node in &commit.added_nodes {
+            self.node_commit.push(place);
+            self.node_cid.push(node.cid.as_bytes());
+            self.node_bytes.push(&node.bytes);
+        }
+        for cid in &commit.dropped_nodes {
+            self.dropped_node_commit.push(place);
+            self.dropped_node_cid.push(cid.as_bytes());
+        }
+    }
+}
+
+/// Applies a batch in one statement. Gives each commit's 0-based place and what became of it.
+pub(super) async fn commit_batch(
+    conn: &mut PgConnection,
+    batch: &CommitBatch<'_>,
+) -> sqlx::Result<Vec<(usize, Outcome)>> {
+    let rows = sqlx::query!(
+        r#"
+            SELECT ordinal AS "ordinal!", verdict AS "verdict!"
+            FROM repo_commit_batch_v1(
+                $1, $2, $3, $4, $5, $6, $7, $8,
+                $9, $10, $11, $12, $13, $14,
+                $15, $16, $17,
+                $18, $19, $20,
+                $21, $22
+            )
+        "#,
+        &batch.account,
+        &batch.expected as _,
+        &batch.head as _,
+        &batch.rev,
+        &batch.root as _,
+        &batch.commit_block as _,
+        &batch.growth,
+        &batch.event as _,
+        &batch.record_commit,
+        &batch.record_collection as _,
+        &batch.record_rkey as _,
+        &batch.record_cid as _,
+        &batch.record_value as _,
+        &batch.record_target as _,
+        &batch.dropped_record_commit,
+        &batch.dropped_record_collection as _,
+        &batch.dropped_record_rkey as _,
+        &batch.node_commit,
+        &batch.node_cid as _,
+        &batch.node_bytes as _,
+        &batch.dropped_node_commit,
+        &batch.dropped_node_cid as _,
+    )
+    .fetch_all(conn)
+    .await?;
+    rows.into_iter()
+        .map(|row| {
+            let place = usize::try_from(row.ordinal - 1).map_err(|error| sqlx::Error::Decode(error.into()))?;
+            Ok((place, parse_outcome(&row.verdict)?))
+        })
+        .collect()
+}
+
+fn parse_outcome(verdict: &str) -> sqlx::Result<Outcome> {
+    Ok(match verdict {
+        "applied" => Outcome::Applied,
+        "applied_before" => Outcome::AppliedBefore,
+        "head_moved" => Outcome::HeadMoved,
+        "no_repo" => Outcome::NoRepo,
+        "deactivated" => Outcome::Deactivated,
+        "takendown" => Outcome::Takendown,
+        other => return Err(sqlx::Error::Decode(format!("unknown verdict {other}").into())),
+    })
+}
+
+/// The repo's current head as Postgres has it; `None` if there is no such repo.
+pub(super) async fn find_head(conn: &mut PgConnection, account: AccountId) -> sqlx::Result<Option<Head>> {
+    let row = sqlx::query!(
+        r#"
+            SELECT head AS "head: CidColumn", rev AS "rev: TextColumn<Tid>", root AS "root: CidColumn"
+            FROM repo
+            WHERE account_id = $1
+        "#,
+        account.get(),
+    )
+    .fetch_optional(conn)
+    .await?;
+    Ok(row.map(|row| Head { cid: row.head.0, rev: row.rev.0, root: row.root.0 }))
+}
+
+/// The block of the repo's newest commit, with its CID and rev.
+pub(super) async fn find_commit(conn: &mut PgConnection, account: AccountId) -> sqlx::Result<Option<(Head, Vec<u8>)>> {
+    let row = sqlx::query!(
+        r#"
+            SELECT head AS "head: CidColumn", rev AS "rev: TextColumn<Tid>", root AS "root: CidColumn", commit_block
+            FROM repo
+            WHERE account_id = $1
+        "#,
+        account.get(),
+    )
+    .fetch_optional(conn)
+    .await?;
+    Ok(row.map(|row| (Head { cid: row.head.0, rev: row.rev.0, root: row.root.0 }, row.commit_block)))
+}
+
+/// A tree node as it is stored.
+pub(super) struct StoredNode {
+    pub(super) cid: Cid,
+    /// Rev of the commit that brought it.
+    pub(super) rev: Tid,
+    pub(super) bytes: Vec<u8>,
+}
+
+/// The tree nodes with these CIDs, in no particular order; missing ones are left out.
+pub(super) async fn list_nodes(
+    conn: &mut PgConnection,
+    account: AccountId,
+    cids: &[Cid],
+) -> sqlx::Result<Vec<StoredNode>> {
+    let wanted: Vec<&[u8]> = cids.iter().map(|cid| cid.as_bytes().as_slice()).collect();
+    let rows = sqlx::query!(
+        r#"
+            SELECT cid AS "cid: CidColumn", rev AS "rev: TextColumn<Tid>", bytes
+            FROM mst_node
+            WHERE account_id = $1 AND cid = ANY ($2)
+        "#,
+        account.get(),
+        &wanted as _,
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows.into_iter().map(|row| StoredNode { cid: row.cid.0, rev: row.rev.0, bytes: row.bytes }).collect())
+}
+
+/// The values of the records with these CIDs; missing ones are left out.
+pub(super) async fn list_values(
+    conn: &mut PgConnection,
+    account: AccountId,
+    cids: &[Cid],
+) -> sqlx::Result<Vec<(Cid, Vec<u8>)>> {
+    let wanted: Vec<&[u8]> = cids.iter().map(|cid| cid.as_bytes().as_slice()).collect();
+    let rows = sqlx::query!(
+        r#"
+            SELECT DISTINCT ON (cid) cid AS "cid: CidColumn", value
+            FROM record
+            WHERE account_id = $1 AND cid = ANY ($2)
+        "#,
+        account.get(),
+        &wanted as _,
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.cid.0, row.value)).collect())
+}
+
+/// Keys of the records of `collection` that point at `target`, taken-down ones too.
+pub(super) async fn list_linking(
+    conn: &mut PgConnection,
+    account: AccountId,
+    collection: &Nsid,
+    target: &str,
+) -> sqlx::Result<Vec<RecordKey>> {
+    let rows = sqlx::query_scalar!(
+        r#"
+            SELECT rkey AS "rkey: TextColumn<RecordKey>"
+            FROM backlink
+            WHERE account_id = $1 AND collection = $2 AND target = $3
+            ORDER BY rkey
+        "#,
+        account.get(),
+        collection.as_str(),
+        target,
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows.into_iter().map(|rkey| rkey.0).collect())
+}
+
+/// A record, taken-down ones too.
+pub(super) async fn find_record(
+    conn: &mut PgConnection,
+    account: AccountId,
+    collection: &Nsid,
+    rkey: &RecordKey,
+) -> sqlx::Result<Option<Record>> {
+    let row = sqlx::query!(
+        r#"
+            SELECT cid AS "cid: CidColumn", value, takedown_ref IS NOT NULL AS "taken_down!"
+            FROM record
+            WHERE account_id = $1 AND collection = $2 AND rkey = $3
+        "#,
+        account.get(),
+        collection.as_str(),
+        rkey.as_str(),
+    )
+    .fetch_optional(conn)
+    .await?;
+    Ok(row.map(|row| Record { rkey: rkey.clone(), cid: row.cid.0, value: row.value, taken_down: row.taken_down }))
+}
+
+/// A page of a collection in ascending order of rkey, from after `after`; taken-down records are left out.
+pub(super) async fn list_records_ascending(
+    conn: &mut PgConnection,
+    account: AccountId,
+    collection: &Nsid,
+    after: Option<&RecordKey>,
+    limit: i64,
+) -> sqlx::Result<Vec<Record>> {
+    let rows = sqlx::query!(
+        r#"
+            SELECT rkey AS "rkey: TextColumn<RecordKey>", cid AS "cid: CidColumn", value
+            FROM record
+            WHERE account_id = $1 AND collection = $2 AND rkey > $3 AND takedown_ref IS NULL
+            ORDER BY rkey ASC
+            LIMIT $4
+        "#,
+        account.get(),
+        collection.as_str(),
+        after.map_or("", RecordKey::as_str),
+        limit,
+    )
+    .fetch_all(conn)
+    .await?;
+    let records =
+        rows.into_iter().map(|row| Record { rkey: row.rkey.0, cid: row.cid.0, value: row.value, taken_down: false });
+    Ok(records.collect())
+}
+
+/// A page of a collection in descending order of rkey, from below `before`; taken-down records are left out.
+pub(super) async fn list_records_descending(
+    conn: &mut PgConnection,
+    account: AccountId,
+    collection: &Nsid,
+    before: Option<&RecordKey>,
+    limit: i64,
+) -> sqlx::Result<Vec<Record>> {
+    let rows = sqlx::query!(
+        r#"
+            SELECT rkey AS "rkey: TextColumn<RecordKey>", cid AS "cid: CidColumn", value
+            FROM record
+            -- '~' is the last character a record key may have.
+            WHERE account_id = $1 AND collection = $2 AND rkey < coalesce($3, repeat('~', 513)) AND takedown_ref IS NULL
+            ORDER BY rkey DESC
+            LIMIT $4
+        "#,
+        account.get(),
+        collection.as_str(),
+        before.map(RecordKey::as_str),
+        limit,
+    )
+    .fetch_all(conn)
+    .await?;
+    let records =
+        rows.into_iter().map(|row| Record { rkey: row.rkey.0, cid: row.cid.0, value: row.value, taken_down: false });
+    Ok(records.collect())
+}
+
+/// The collections that have records, in order. One index probe a collection, however many records there are.
+pub(super) async fn list_collections(conn: &mut PgConnection, account: AccountId) -> sqlx::Result<Vec<Nsid>> {
+    let rows = sqlx::query_scalar!(
+        r#"
+            WITH RECURSIVE found AS (
+                (SELECT collection FROM record WHERE account_id = $1 ORDER BY collection LIMIT 1)
+                UNION ALL
+                SELECT (
+                    SELECT r.collection FROM record r
+                    WHERE r.account_id = $1 AND r.collection > found.collection
+                    ORDER BY r.collection LIMIT 1
+                )
+                FROM found
+                WHERE found.collection IS NOT NULL
+            )
+            SELECT collection AS "collection!: TextColumn<Nsid>" FROM found WHERE collection IS NOT NULL
+        "#,
+        account.get(),
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows.into_iter().map(|collection| collection.0).collect())
+}
+
+/// A record as an export needs it.
+pub(super) struct ExportedRecord {
+    pub(super) cid: Cid,
+    /// DAG-CBOR; `None` if the record is too old to be asked for.
+    pub(super) value: Option<Vec<u8>>,
+}
+
+/// A range of a collection in order of rkey, from the record key `range.1` on, taken-down records too. With `since`, values
+/// of records not written after it are left out. At most 500 records, and no more than one beyond 4 MB of values.
+pub(super) async fn list_export(
+    conn: &mut PgConnection,
+    account: AccountId,
+    range: (&str, &str),
+    since: Option<Tid>,
+) -> sqlx::Result<Vec<ExportedRecord>> {
+    let rows = sqlx::query!(
+        r#"
+            SELECT cid AS "cid!: CidColumn", CASE WHEN wanted THEN value END AS value
+            FROM (
+                SELECT
+                    rkey, cid, value, wanted,
+                    sum(CASE WHEN wanted THEN octet_length(value) ELSE 0 END) OVER (
+                        ORDER BY rkey ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
+                    ) AS bytes_before
+                FROM (
+                    SELECT rkey, cid, value, ($4::text IS NULL OR rev > $4) AS wanted
+                    FROM record
+                    WHERE account_id = $1 AND collection = $2 AND rkey >= $3
+                    ORDER BY rkey
+                    LIMIT 500
+                ) AS page
+            ) AS counted
+            WHERE coalesce(bytes_before, 0) < 4000000
+            ORDER BY rkey
+        "#,
+        account.get(),
+        range.0,
+        range.1,
+        since.map(|since| since.to_string()),
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows.into_iter().map(|row| ExportedRecord { cid: row.cid.0, value: row.value }).collect())
+}
+
+/// A page of all repos in the order their accounts were made, from after the account made at `after.0` with DID `after.1`.
+pub(super) async fn list_repos(
+    conn: &mut PgConnection,
+    after: Option<(DateTime<Utc>, &str)>,
+    limit: i64,
+) -> sqlx::Result<Vec<ListedRepo>> {
+    let (created_at, did) = after.unwrap_or((DateTime::UNIX_EPOCH, ""));
+    let rows = sqlx::query!(
+        r#"
+            SELECT
+                a.did AS "did: TextColumn<Did>", a.created_at,
+                a.takedown_ref IS NOT NULL AS "taken_down!", a.deactivated_at IS NOT NULL AS "deactivated!",
+                r.head AS "head: CidColumn", r.rev AS "rev: TextColumn<Tid>"
+            FROM account a
+            JOIN repo r ON r.account_id = a.id
+            WHERE (a.created_at, a.did) > ($1, $2)
+            ORDER BY a.created_at, a.did
+            LIMIT $3
+        "#,
+        created_at,
+        did,
+        limit,
+    )
+    .fetch_all(conn)
+    .await?;
+    let repos = rows.into_iter().map(|row| ListedRepo {
+        did: row.did.0,
+        created_at: row.created_at,
+        head: row.head.0,
+        rev: row.rev.0,
+        status: RepoStatus::from_marks(row.taken_down, row.deactivated),
+    });
+    Ok(repos.collect())
+}
+
+/// A repo by its DID: account, head and status.
+pub(super) async fn find_repo(conn: &mut PgConnection, did: &Did) -> sqlx::Result<Option<super::read::Repo>> {
+    let row = sqlx::query!(
+        r#"
+            SELECT
+                a.id, a.takedown_ref IS NOT NULL AS "taken_down!", a.deactivated_at IS NOT NULL AS "deactivated!",
+                r.head AS "head: CidColumn", r.rev AS "rev: TextColumn<Tid>"
+            FROM account a
+            JOIN repo r ON r.account_id = a.id
+            WHERE a.did = $1
+        "#,
+        did.as_str(),
+    )
+    .fetch_optional(conn)
+    .await?;
+    Ok(row.map(|row| super::read::Repo {
+        account: AccountId::new(row.id),
+        did: did.clone(),
+        head: row.head.0,
+        rev: row.rev.0,
+        status: RepoStatus::from_marks(row.taken_down, row.deactivated),
+    }))
+}

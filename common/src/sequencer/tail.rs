@@ -1,0 +1,54 @@
+//! Waiting for new events: woken by Postgres, polling as a safety net.
+
+use std::time::Duration;
+
+use sqlx::PgPool;
+use sqlx::postgres::PgListener;
+use tokio::time::timeout;
+use tracing::warn;
+
+/// The channel `event_append_v1` notifies.
+const CHANNEL: &str = "repo_event";
+/// How long to wait without news before looking anyway: notifications get lost when a connection breaks, and do not come
+/// at all through some poolers.
+const POLL: Duration = Duration::from_secs(1);
+
+/// A source of wake-ups. Holds a connection of its own while it is used.
+///
+/// A wake-up only says that there may be something new; the reader looks into the log.
+pub struct Wakeups {
+    pool: PgPool,
+    listener: Option<PgListener>,
+}
+
+impl Wakeups {
+    pub(super) fn new(pool: PgPool) -> Self {
+        Self { pool, listener: None }
+    }
+
+    /// Waits for the next event, or for a short while if none comes or Postgres cannot be reached.
+    pub async fn next(&mut self) {
+        let Some(listener) = &mut self.listener else {
+            self.listener = listen(&self.pool).await.ok();
+            if self.listener.is_none() {
+                tokio::time::sleep(POLL).await;
+            }
+            return;
+        };
+        match timeout(POLL, listener.recv()).await {
+            // One look into the log serves all that is waiting.
+            Ok(Ok(_)) => while listener.next_buffered().is_some() {},
+            Ok(Err(error)) => {
+                warn!(%error, "lost the notifications of new events; polling");
+                self.listener = None;
+            }
+            Err(_) => {}
+        }
+    }
+}
+
+async fn listen(pool: &PgPool) -> sqlx::Result<PgListener> {
+    let mut listener = PgListener::connect_with(pool).await?;
+    listener.listen(CHANNEL).await?;
+    Ok(listener)
+}
