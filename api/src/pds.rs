@@ -3,7 +3,6 @@
 use std::{
     io,
     net::{Ipv4Addr, Ipv6Addr, SocketAddr},
-    sync::Arc,
     time::Duration,
 };
 
@@ -17,10 +16,7 @@ use tokio::{
     task::{JoinError, JoinHandle},
 };
 
-use crate::{
-    http::{self, Shutdown},
-    state::AppState,
-};
+use crate::{http, state::AppState};
 
 /// How long a request waits for a database connection before it fails.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -98,12 +94,7 @@ impl Pds {
         if config.service.port == 0 {
             config.service.port = local_addr.port();
         }
-        let context = AppState {
-            config: Arc::new(config),
-            clock: overrides.clock.unwrap_or_default(),
-            database,
-            shutdown: Shutdown::default(),
-        };
+        let context = AppState::new(config, overrides.clock.unwrap_or_default(), database);
         Ok(Self { context, local_addr, listener: Some(listener), server: None })
     }
 

@@ -29,12 +29,7 @@ fn state() -> AppState {
         max_connections: 1,
         acquire_timeout: Duration::from_millis(10),
     };
-    AppState {
-        config: Arc::new(config),
-        clock: Clock::system(),
-        database: db::connect(&settings, "test").unwrap(),
-        shutdown: Shutdown::default(),
-    }
+    AppState::new(config, Clock::system(), db::connect(&settings, "test").unwrap())
 }
 
 async fn send(request: http::request::Builder) -> Response {

@@ -1,6 +1,6 @@
 //! The framework's rules, on methods made for the purpose.
 
-use std::{collections::HashSet, io::Write, sync::Arc};
+use std::{collections::HashSet, io::Write};
 
 use async_compression::Level;
 use axum::{
@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use tokio::io::AsyncReadExt;
 
 use super::*;
-use crate::{http::Shutdown, state::AppState};
+use crate::state::AppState;
 
 #[derive(Deserialize)]
 struct Params {
@@ -70,12 +70,8 @@ fn dispatcher() -> Dispatcher {
         max_connections: 1,
         acquire_timeout: std::time::Duration::from_secs(1),
     };
-    let state = AppState {
-        config: Arc::new(config),
-        clock: Clock::system(),
-        database: db::connect(&settings, "test").unwrap(),
-        shutdown: Shutdown::default(),
-    };
+    let database = db::connect(&settings, "test").unwrap();
+    let state = AppState::new(config, Clock::system(), database);
     let mut routes = Routes::default();
     routes.add(Method::query("com.example.getThing"), query);
     routes.add(Method::procedure("com.example.putThing").body_limit(100), procedure);

@@ -1,0 +1,122 @@
+//! The newest frames of the stream, shared by all subscribers of a replica.
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use tokio::sync::watch;
+
+/// Bytes of frames to keep.
+const MAX_BYTES: usize = 64 * 1024 * 1024;
+/// Frames to keep.
+const MAX_FRAMES: usize = 16 * 1024;
+
+/// An event as it goes over the wire.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Frame {
+    pub(super) seq: i64,
+    pub(super) bytes: Bytes,
+}
+
+/// Frames without a gap from some position up to the newest.
+pub(super) struct Ring {
+    frames: Mutex<Frames>,
+    /// Seq of the newest frame; `None` until the tail has found its place in the log.
+    newest: watch::Sender<Option<i64>>,
+}
+
+#[derive(Default)]
+struct Frames {
+    /// The stream position before the first frame.
+    floor: i64,
+    bytes: usize,
+    queue: VecDeque<Frame>,
+}
+
+impl Ring {
+    pub(super) fn new() -> Self {
+        Self { frames: Mutex::default(), newest: watch::Sender::new(None) }
+    }
+
+    /// Begins at a stream position, with no frames.
+    pub(super) fn begin(&self, position: i64) {
+        *self.lock() = Frames { floor: position, ..Frames::default() };
+        self.newest.send_replace(Some(position));
+    }
+
+    /// Adds the frames that follow, up to the stream position `newest`, and lets go of the oldest.
+    pub(super) fn extend(&self, newest: i64, new: Vec<Frame>) {
+        self.lock().extend(new);
+        self.newest.send_if_modified(|known| known.replace(newest) != Some(newest));
+    }
+
+    /// The seq of the newest frame, now and as it rises.
+    pub(super) fn newest(&self) -> watch::Receiver<Option<i64>> {
+        self.newest.subscribe()
+    }
+
+    /// At most `limit` frames after a position; `None` if the ring does not reach back to it.
+    pub(super) fn after(&self, position: i64, limit: usize) -> Option<Vec<Frame>> {
+        let ring = self.lock();
+        if self.newest.borrow().is_none() || position < ring.floor {
+            return None;
+        }
+        let first = ring.queue.partition_point(|frame| frame.seq <= position);
+        Some(ring.queue.range(first..).take(limit).cloned().collect())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Frames> {
+        self.frames.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Frames {
+    fn extend(&mut self, new: Vec<Frame>) {
+        for frame in new {
+            self.bytes += frame.bytes.len();
+            self.queue.push_back(frame);
+        }
+        while self.queue.len() > MAX_FRAMES || self.bytes > MAX_BYTES {
+            let Some(oldest) = self.queue.pop_front() else { break };
+            self.bytes -= oldest.bytes.len();
+            self.floor = oldest.seq;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frames(seqs: std::ops::RangeInclusive<i64>) -> Vec<Frame> {
+        seqs.map(|seq| Frame { seq, bytes: Bytes::from(vec![0; 10]) }).collect()
+    }
+
+    fn seqs(frames: &[Frame]) -> Vec<i64> {
+        frames.iter().map(|frame| frame.seq).collect()
+    }
+
+    #[test]
+    fn gives_what_follows_a_position() {
+        let ring = Ring::new();
+        assert_eq!(ring.after(0, 10), None, "the tail has no place yet");
+        ring.begin(5);
+        assert_eq!(ring.after(4, 10), None, "older than the ring");
+        assert_eq!(ring.after(5, 10), Some(vec![]));
+        ring.extend(9, frames(6..=9));
+        assert_eq!(seqs(&ring.after(5, 10).unwrap()), [6, 7, 8, 9]);
+        assert_eq!(seqs(&ring.after(7, 1).unwrap()), [8]);
+        assert_eq!(ring.after(9, 10), Some(vec![]));
+        assert_eq!(*ring.newest().borrow(), Some(9));
+    }
+
+    #[test]
+    fn lets_go_of_the_oldest() {
+        let ring = Ring::new();
+        ring.begin(0);
+        let newest = i64::try_from(MAX_FRAMES).unwrap() + 10;
+        ring.extend(newest, frames(1..=newest));
+        assert_eq!(ring.after(9, 1), None);
+        assert_eq!(seqs(&ring.after(10, 1).unwrap()), [11]);
+    }
+}

@@ -1,0 +1,102 @@
+//! `com.atproto.sync.listRepos`: every repo of this server, inactive ones too, in the order their accounts were made.
+
+use std::fmt;
+use std::str::FromStr;
+
+use atproto::data::Cid;
+use atproto::syntax::{Did, Tid};
+use axum::extract::State;
+use chrono::{DateTime, Utc};
+use common::repo::{ListedRepo, RepoStatus, Repos};
+use serde::{Deserialize, Serialize};
+
+use super::status_name;
+use crate::xrpc::{Limit, Method, XrpcError, XrpcJson, XrpcQuery, XrpcResult};
+
+/// The method.
+pub const METHOD: Method = Method::query("com.atproto.sync.listRepos");
+
+/// Which page.
+#[derive(Deserialize)]
+pub struct Params {
+    #[serde(default)]
+    limit: Limit<1, 1000, 500>,
+    cursor: Option<String>,
+}
+
+/// A page.
+#[derive(Serialize)]
+pub struct Output {
+    /// There on every page that is not empty: the end is an empty page.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cursor: Option<String>,
+    repos: Vec<Entry>,
+}
+
+#[derive(Serialize)]
+struct Entry {
+    did: Did,
+    head: Cid,
+    rev: Tid,
+    active: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status: Option<&'static str>,
+}
+
+/// The place of a repo in the list, `<ms>::<did>`.
+struct Cursor {
+    created_at: DateTime<Utc>,
+    did: String,
+}
+
+impl FromStr for Cursor {
+    type Err = XrpcError;
+
+    fn from_str(text: &str) -> Result<Self, XrpcError> {
+        let parse = || {
+            let (millis, did) = text.split_once("::")?;
+            let created_at = DateTime::from_timestamp_millis(millis.parse::<u64>().ok()?.try_into().ok()?)?;
+            Some(Self { created_at, did: did.to_owned() })
+        };
+        parse().ok_or_else(|| XrpcError::invalid_request("Malformed cursor"))
+    }
+}
+
+impl fmt::Display for Cursor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}::{}", self.created_at.timestamp_millis(), self.did)
+    }
+}
+
+/// Answers a page after the cursor.
+pub async fn handle(
+    State(repos): State<Repos>,
+    XrpcQuery(Params { limit, cursor }): XrpcQuery<Params>,
+) -> XrpcResult<Output> {
+    let cursor = cursor.map(|cursor| cursor.parse::<Cursor>()).transpose()?;
+    let after = cursor.as_ref().map(|cursor| (cursor.created_at, cursor.did.as_str()));
+    let page = repos.list(after, limit.get()).await.map_err(XrpcError::internal)?;
+    let cursor = page.last().map(|last| Cursor { created_at: last.created_at, did: last.did.to_string() }.to_string());
+    Ok(XrpcJson(Output { cursor, repos: page.into_iter().map(Entry::from).collect() }))
+}
+
+impl From<ListedRepo> for Entry {
+    fn from(repo: ListedRepo) -> Self {
+        let active = repo.status == RepoStatus::Active;
+        Self { did: repo.did, head: repo.head, rev: repo.rev, active, status: status_name(repo.status) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cursors_round_trip_and_others_are_refused() {
+        let text = "1700000000123::did:plc:abc";
+        assert_eq!(text.parse::<Cursor>().unwrap().to_string(), text);
+        for bad in ["", "x", "1", "::", "x::did:plc:abc", "-1::did:plc:abc", "9223372036854775807::did:plc:abc"] {
+            assert!(bad.parse::<Cursor>().is_err(), "{bad}");
+        }
+    }
+}
