@@ -2,7 +2,12 @@
 //!
 //! Table: `did_cache`.
 
+mod did_resolver;
 mod handle_rules;
+mod plc;
 mod reserved;
+mod store;
 
+pub use did_resolver::{DidResolver, ResolveError};
 pub use handle_rules::{HandleRefusal, HandleRules};
+pub use plc::{PlcClient, PlcError};

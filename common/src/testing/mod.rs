@@ -3,6 +3,8 @@
 #![expect(clippy::expect_used, reason = "a test ends where its surroundings fail")]
 
 mod database;
+mod plc;
 pub mod seed;
 
 pub use database::TestDb;
+pub use plc::FakePlc;
