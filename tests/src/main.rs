@@ -4,6 +4,7 @@ mod exec;
 mod run;
 mod welcome;
 
+use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -39,10 +40,18 @@ enum Command {
 
 // Child processes are tied to the thread that spawns them; see `tests::stack::Launch`.
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<ExitCode> {
+async fn main() -> ExitCode {
+    run(Arguments::parse().command).await.unwrap_or_else(|error| {
+        // If nobody reads the message, there is nobody to tell.
+        let _ = writeln!(io::stderr(), "error: {error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+async fn run(command: Command) -> Result<ExitCode> {
     // Whoever started us may be killed without a chance to stop us.
     set_pdeathsig(Signal::SIGTERM)?;
-    match Arguments::parse().command {
+    match command {
         Command::Run(arguments) => run::run(arguments).await,
         Command::Exec(arguments) => exec::run(arguments).await,
         Command::Clean { data } => DataFolder::remove(&data).map(|()| ExitCode::SUCCESS),

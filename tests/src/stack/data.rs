@@ -85,6 +85,8 @@ impl DataFolder {
                 _ => {}
             }
         }
+        // Only if it is empty; another clone's data may be in it.
+        let _ = fs::remove_dir(REACHABLE_PARENT);
         Ok(())
     }
 
