@@ -3,7 +3,7 @@
 mod arbitrary;
 mod builtin;
 mod documents;
-mod types;
+mod values;
 
 use serde_json::{Value, json};
 
