@@ -1,5 +1,5 @@
--- Creates an account with its key, its first commit and its first events, in one statement: there is never an account
--- without a repo, nor a repo that the stream does not know of. A taken DID, handle or e-mail address is a unique violation
+-- Creates an account with its key, its first commit, its first events and its first session, in one statement: there is
+-- never an account without a repo, nor a repo that the stream does not know of. A taken DID, handle or e-mail address is a unique violation
 -- of account_did_key, account_handle_key or account_email_key; an unusable invite code raises 'invite_not_available'.
 CREATE FUNCTION account_create_v1(
     p_did text,
@@ -16,7 +16,9 @@ CREATE FUNCTION account_create_v1(
     p_commit_block bytea,
     p_root_bytes bytea,
     p_event_kind text[],
-    p_event_body bytea[]
+    p_event_body bytea[],
+    p_refresh_token_id text,
+    p_refresh_token_expires_at timestamptz
 ) RETURNS bigint
 LANGUAGE plpgsql
 SET plan_cache_mode = force_generic_plan
@@ -32,7 +34,12 @@ BEGIN
 
     IF p_invite_code IS NOT NULL THEN
         -- Locked, so that two sign-ups cannot share the last use.
-        SELECT available_uses INTO v_uses FROM invite_code WHERE code = p_invite_code AND NOT disabled FOR UPDATE;
+        SELECT c.available_uses INTO v_uses
+        FROM invite_code c
+        WHERE c.code = p_invite_code
+            AND NOT c.disabled
+            AND NOT EXISTS (SELECT FROM account a WHERE a.did = c.for_account AND a.takedown_ref IS NOT NULL)
+        FOR UPDATE OF c;
         IF v_uses IS NULL OR v_uses <= (SELECT count(*) FROM invite_code_use WHERE code = p_invite_code) THEN
             RAISE EXCEPTION 'invite_not_available' USING ERRCODE = 'RK001';
         END IF;
@@ -41,6 +48,9 @@ BEGIN
 
     INSERT INTO signing_key (account_id, public_key, kek_id, sealed)
     VALUES (v_account, p_public_key, p_kek_id, p_sealed_key);
+
+    INSERT INTO refresh_token (id, account_id, expires_at)
+    VALUES (p_refresh_token_id, v_account, p_refresh_token_expires_at);
 
     INSERT INTO repo (account_id, head, rev, root, commit_block, record_count)
     VALUES (v_account, p_head, p_rev, p_root, p_commit_block, 0);

@@ -5,6 +5,7 @@
 //! * Rank 1: [`identity`], [`keys`].
 //! * Rank 2: [`account`], [`sequencer`], [`session`].
 //! * Rank 3: [`repo`].
+//! * Rank 4: [`lifecycle`].
 
 pub mod account;
 pub mod clock;
@@ -13,6 +14,7 @@ pub mod db;
 pub mod http;
 pub mod identity;
 pub mod keys;
+pub mod lifecycle;
 pub mod repo;
 pub mod sequencer;
 pub mod session;

@@ -122,3 +122,12 @@ pub async fn give_invite(pool: &PgPool, code: &str, did: &str) {
     let query = sqlx::query!("UPDATE invite_code SET for_account = $2 WHERE code = $1", code, did);
     query.execute(pool).await.expect("an update");
 }
+
+/// The block of the newest commit of an account's repo.
+///
+/// # Panics
+/// If there is no repo.
+pub async fn repo_head(pool: &PgPool, account: AccountId) -> Vec<u8> {
+    let query = sqlx::query_scalar!("SELECT commit_block FROM repo WHERE account_id = $1", account.get());
+    query.fetch_one(pool).await.expect("a repo")
+}

@@ -1,0 +1,118 @@
+//! Workflows across subjects: how an account comes to be, moves, and ends.
+//!
+//! Owns no table: each workflow ends in one statement of a versioned function, which writes the tables of several owners in
+//! one transaction and announces the change in the event log.
+
+mod create_account;
+mod draft;
+mod store;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::sync::Arc;
+
+use atproto::crypto::{PublicKey, PublicKeyError, SigningKey, SigningKeyError};
+use sqlx::PgPool;
+
+use crate::account::Accounts;
+use crate::clock::Clock;
+use crate::config::{Config, PlcRotationKey};
+use crate::identity::{DidResolver, HandleRules, PlcClient};
+use crate::keys::Keys;
+use crate::session::Sessions;
+pub use create_account::{CreateAccountError, CreatedAccount, NewAccount};
+
+/// The workflows. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Lifecycle(Arc<Workflows>);
+
+#[derive(Debug)]
+struct Workflows {
+    services: Services,
+    policy: Policy,
+}
+
+/// What the workflows work with.
+#[derive(Clone, Debug)]
+pub struct Services {
+    /// Postgres.
+    pub pool: PgPool,
+    /// The time.
+    pub clock: Clock,
+    /// Accounts.
+    pub accounts: Accounts,
+    /// Signing keys.
+    pub keys: Keys,
+    /// Sessions.
+    pub sessions: Sessions,
+    /// The PLC directory.
+    pub plc: PlcClient,
+    /// DID documents.
+    pub resolver: DidResolver,
+}
+
+/// What this server asks of an account, and puts into its DID.
+#[derive(Clone)]
+pub struct Policy {
+    /// Which handles it gives away.
+    pub handles: HandleRules,
+    /// Whether a sign-up needs an invitation code.
+    pub invites_required: bool,
+    /// The server's origin, for the DID document.
+    pub public_url: String,
+    /// Signs PLC operations.
+    pub rotation_key: SigningKey,
+    /// The operator's recovery key: ahead of the server's in new DIDs.
+    pub recovery_key: Option<PublicKey>,
+}
+
+/// Why a configuration cannot be followed.
+#[derive(Debug, thiserror::Error)]
+pub enum PolicyError {
+    /// The rotation key is in a KMS.
+    #[error("PDS_PLC_ROTATION_KEY_KMS_KEY_ID is not supported yet: use PDS_PLC_ROTATION_KEY_K256_PRIVATE_KEY_HEX")]
+    Kms,
+    /// The rotation key is no key.
+    #[error("PDS_PLC_ROTATION_KEY_K256_PRIVATE_KEY_HEX is not a secp256k1 private key")]
+    RotationKey(#[source] SigningKeyError),
+    /// The recovery key is no key.
+    #[error("PDS_RECOVERY_DID_KEY is not a did:key of a secp256k1 or P-256 key")]
+    RecoveryKey(#[source] PublicKeyError),
+}
+
+impl Policy {
+    /// Reads the policy from the settings.
+    pub fn from_config(config: &Config) -> Result<Self, PolicyError> {
+        let rotation_key = match &config.secrets.plc_rotation_key {
+            PlcRotationKey::K256(key) => SigningKey::from_bytes(key.expose()).map_err(PolicyError::RotationKey)?,
+            PlcRotationKey::Kms(_) => return Err(PolicyError::Kms),
+        };
+        let recovery_key = config.identity.recovery_did_key.as_deref().map(str::parse).transpose();
+        Ok(Self {
+            handles: HandleRules::new(config.identity.service_handle_domains.clone()),
+            invites_required: config.invites.required,
+            public_url: config.public_url(),
+            rotation_key,
+            recovery_key: recovery_key.map_err(PolicyError::RecoveryKey)?,
+        })
+    }
+}
+
+impl fmt::Debug for Policy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Policy").field("public_url", &self.public_url).finish_non_exhaustive()
+    }
+}
+
+impl Lifecycle {
+    /// Workflows of a server with this policy.
+    pub fn new(services: Services, policy: Policy) -> Self {
+        Self(Arc::new(Workflows { services, policy }))
+    }
+
+    /// Which handles this server gives away.
+    pub fn handles(&self) -> &HandleRules {
+        &self.0.policy.handles
+    }
+}
