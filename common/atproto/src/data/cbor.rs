@@ -11,6 +11,12 @@ pub const MAX_LEN: usize = 1 << 20;
 /// encoding, so without this a block within [`MAX_LEN`] could claim more than 100 MB.
 pub const MAX_ITEMS: usize = 1 << 17;
 
+/// Tag 42, which makes a link of the bytes that follow.
+const LINK_TAG: [u8; 2] = [0xd8, 42];
+
+/// How the bytes of every allowed link start: 37 of them, a zero and the CID.
+const LINK_START: [u8; 3] = [0x58, 37, 0];
+
 /// Why bytes are not a value, or a value not encodable.
 #[derive(Debug, thiserror::Error)]
 pub enum CborError {
@@ -35,46 +41,42 @@ pub enum CborError {
 pub fn encode(value: &Ipld) -> Result<Vec<u8>, CborError> {
     check(value)?;
     let bytes = serde_ipld_dagcbor::to_vec(value).map_err(|error| CborError::Malformed(error.into()))?;
-    check_size(&bytes)?;
+    check_heads(&bytes)?;
     Ok(bytes)
 }
 
 /// Decodes exactly one value, strictly; memory use is bounded by [`MAX_LEN`] and [`MAX_ITEMS`].
 pub fn decode(bytes: &[u8]) -> Result<Ipld, CborError> {
-    check_size(bytes)?;
+    check_heads(bytes)?;
     let value = serde_ipld_dagcbor::from_slice(bytes).map_err(|error| CborError::Malformed(error.into()))?;
     check(&value)?;
     Ok(value)
 }
 
-fn check_size(bytes: &[u8]) -> Result<(), CborError> {
+/// Goes through the item heads without decoding and counts them, and refuses what the decoder lets pass although it has a
+/// second, shorter encoding: indefinite lengths of map keys, and links with more bytes after their CID.
+fn check_heads(mut bytes: &[u8]) -> Result<(), CborError> {
     if bytes.len() > MAX_LEN {
         return Err(CborError::TooLong);
     }
-    if has_more_items_than(bytes, MAX_ITEMS) {
-        return Err(CborError::TooManyItems);
-    }
-    Ok(())
-}
-
-/// Counts item heads without decoding. Of malformed bytes it looks only at what comes before the mistake, as the decoder does.
-fn has_more_items_than(mut bytes: &[u8], max: usize) -> bool {
-    if bytes.len() <= max {
-        return false;
-    }
-    for _ in 0..max {
-        match skip_head(bytes) {
-            Some(rest) => bytes = rest,
-            None => return false,
+    for _ in 0..MAX_ITEMS {
+        if bytes.is_empty() {
+            return Ok(());
         }
+        if bytes.strip_prefix(&LINK_TAG).is_some_and(|link| !link.starts_with(&LINK_START)) {
+            return Err(ValueError::Link.into());
+        }
+        bytes = skip_head(bytes).ok_or_else(|| CborError::Malformed("not canonical, or cut off".into()))?;
     }
-    !bytes.is_empty()
+    if bytes.is_empty() { Ok(()) } else { Err(CborError::TooManyItems) }
 }
 
-/// What follows the first head, and its text or bytes if it has any; `None` at the end or at a mistake.
+/// What follows the first head, and its text or bytes if it has any; `None` if that is cut off, or if the head is of
+/// indefinite length or longer than it need be.
 fn skip_head(bytes: &[u8]) -> Option<&[u8]> {
     let (&head, rest) = bytes.split_first()?;
-    let argument_len = match head & 0x1f {
+    let (major, short) = (head >> 5, head & 0x1f);
+    let argument_len = match short {
         0..=23 => 0,
         24 => 1,
         25 => 2,
@@ -83,14 +85,17 @@ fn skip_head(bytes: &[u8]) -> Option<&[u8]> {
         _ => return None,
     };
     let (argument, rest) = rest.split_at_checked(argument_len)?;
-    if !matches!(head >> 5, 2 | 3) {
-        return Some(rest);
-    }
-    let len = match argument {
-        [] => u64::from(head & 0x1f),
-        _ => argument.iter().fold(0, |value, &byte| value << 8 | u64::from(byte)),
+    let argument = argument.iter().fold(0, |value, &byte| value << 8 | u64::from(byte));
+    let (argument, minimal) = match argument_len {
+        0 => (u64::from(short), true),
+        1 => (argument, argument >= 24),
+        len => (argument, argument >> (len * 4) != 0),
     };
-    rest.get(usize::try_from(len).ok()?..)
+    match major {
+        _ if !minimal => None,
+        2 | 3 => rest.get(usize::try_from(argument).ok()?..),
+        _ => Some(rest),
+    }
 }
 
 #[cfg(test)]
@@ -127,10 +132,11 @@ mod tests {
             ("long form of a length", b"\x58\x01a"),
             ("indefinite list", b"\x9f\xff"),
             ("indefinite text", b"\x7f\x61a\xff"),
+            ("indefinite key", b"\xa1\x7f\xff\x01"),
+            ("long form of a key's length", b"\xa1\x78\x01a\x01"),
             ("undefined", b"\xf7"),
             ("half float", b"\xf9\x3c\x00"),
             ("other tag", b"\xc1\x01"),
-            ("tag 42 over an integer", b"\xd8\x2a\x01"),
             ("bad UTF-8", b"\x61\xff"),
             ("bytes cut off", b"\x42\x01"),
             ("list of 2^64-1 items", b"\x9b\xff\xff\xff\xff\xff\xff\xff\xff"),
@@ -142,12 +148,17 @@ mod tests {
 
     #[test]
     fn values_outside_the_data_model_are_refused() {
+        let mut long_link = encode(&Ipld::Link(Cid::raw(b"").into())).unwrap();
+        long_link[3] += 1;
+        long_link.push(0);
         let mut too_deep = vec![0x81; 101];
         too_deep.push(0xf6);
         for (bytes, error) in [
             (&b"\xfb\x3f\xf8\x00\x00\x00\x00\x00\x00"[..], ValueError::Float),
             (b"\x1b\x00\x20\x00\x00\x00\x00\x00\x00", ValueError::IntegerRange),
             (b"\x3b\xff\xff\xff\xff\xff\xff\xff\xff", ValueError::IntegerRange),
+            (b"\xd8\x2a\x01", ValueError::Link),
+            (&long_link, ValueError::Link),
             (&too_deep, ValueError::TooDeep),
         ] {
             assert!(matches!(decode(bytes), Err(CborError::Value(found)) if found == error), "{bytes:?}");

@@ -3,8 +3,10 @@
 use std::fmt;
 use std::str::FromStr;
 
+use cid::serde::CID_SERDE_PRIVATE_IDENTIFIER;
 use data_encoding::BASE32_NOPAD;
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use serde::de::{self, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest, Sha256};
 
 use crate::syntax::deserialize_text;
@@ -134,7 +136,7 @@ impl Serialize for Cid {
         if serializer.is_human_readable() {
             serializer.collect_str(self)
         } else {
-            cid::Cid::from(*self).serialize(serializer)
+            serializer.serialize_newtype_struct(CID_SERDE_PRIVATE_IDENTIFIER, serde_bytes::Bytes::new(&self.0))
         }
     }
 }
@@ -144,8 +146,27 @@ impl<'de> Deserialize<'de> for Cid {
         if deserializer.is_human_readable() {
             deserialize_text(deserializer)
         } else {
-            Self::try_from(&cid::Cid::deserialize(deserializer)?).map_err(de::Error::custom)
+            deserializer.deserialize_newtype_struct(CID_SERDE_PRIVATE_IDENTIFIER, LinkVisitor)
         }
+    }
+}
+
+/// Reads the bytes of a link itself: the `cid` crate drops what follows a CID, so that a block would have two encodings.
+struct LinkVisitor;
+
+impl<'de> Visitor<'de> for LinkVisitor {
+    type Value = Cid;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a link")
+    }
+
+    fn visit_newtype_struct<D: Deserializer<'de>>(self, deserializer: D) -> Result<Cid, D::Error> {
+        deserializer.deserialize_bytes(self)
+    }
+
+    fn visit_bytes<E: de::Error>(self, bytes: &[u8]) -> Result<Cid, E> {
+        Cid::from_bytes(bytes).map_err(E::custom)
     }
 }
 
@@ -197,6 +218,8 @@ mod tests {
         assert_eq!(cbor[..5], [0xd8, 42, 0x58, 37, 0]);
         assert_eq!(cbor[5..], cid.as_bytes()[..]);
         assert_eq!(serde_ipld_dagcbor::from_slice::<Cid>(&cbor).unwrap(), cid);
+        let longer = [&[0xd8, 42, 0x58, 38], &cbor[4..], &[0]].concat();
+        assert!(serde_ipld_dagcbor::from_slice::<Cid>(&longer).is_err());
     }
 
     #[test]

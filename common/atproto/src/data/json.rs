@@ -65,16 +65,18 @@ fn read(json: &Value, levels: usize) -> Result<Ipld, ValueError> {
         Value::Bool(value) => Ok(Ipld::Bool(*value)),
         Value::Number(number) => read_integer(number).map(|integer| Ipld::Integer(integer.into())),
         Value::String(text) => Ok(Ipld::String(text.clone())),
-        Value::Array(_) | Value::Object(_) if levels == 0 => Err(ValueError::TooDeep),
         Value::Array(items) => {
-            let items = items.iter().map(|item| read(item, levels - 1));
+            let levels = levels.checked_sub(1).ok_or(ValueError::TooDeep)?;
+            let items = items.iter().map(|item| read(item, levels));
             Ok(Ipld::List(items.collect::<Result<_, _>>()?))
         }
         Value::Object(entries) => {
+            // Before the depth: a link or bytes are no level of their own.
             if let Some(value) = read_special(entries) {
                 return Ok(value);
             }
-            let entries = entries.iter().map(|(key, entry)| Ok((key.clone(), read(entry, levels - 1)?)));
+            let levels = levels.checked_sub(1).ok_or(ValueError::TooDeep)?;
+            let entries = entries.iter().map(|(key, entry)| Ok((key.clone(), read(entry, levels)?)));
             Ok(Ipld::Map(entries.collect::<Result<_, _>>()?))
         }
     }
@@ -138,6 +140,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::data::check;
 
     #[test]
     fn links_and_bytes_have_their_own_form() {
@@ -197,9 +200,12 @@ mod tests {
 
     #[test]
     fn depth_is_bounded() {
-        let nested = |levels| (0..levels).fold(json!(1), |inner, _| json!({ "a": inner }));
-        assert!(from_json(&nested(MAX_DEPTH)).is_ok());
-        assert_eq!(from_json(&nested(MAX_DEPTH + 1)), Err(ValueError::TooDeep));
+        for scalar in [json!(1), json!({ "$bytes": "AQ" })] {
+            let nested = |levels| (0..levels).fold(scalar.clone(), |inner, _| json!([{ "a": inner }]));
+            let value = from_json(&nested(MAX_DEPTH / 2)).unwrap();
+            assert_eq!(check(&value), Ok(()));
+            assert_eq!(from_json(&nested(MAX_DEPTH / 2 + 1)), Err(ValueError::TooDeep));
+        }
     }
 
     #[test]
