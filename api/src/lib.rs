@@ -2,6 +2,7 @@
 //!
 //! `xrpc` is the method tree, `http` everything around it. State lives in `common`; nothing here survives the process.
 
+pub mod auth;
 pub mod firehose;
 pub mod http;
 mod pds;

@@ -13,6 +13,7 @@ use common::{
 };
 
 use crate::{
+    auth::SessionTokens,
     firehose::{self, Firehose},
     http::Shutdown,
 };
@@ -28,6 +29,8 @@ pub struct AppState {
     pub clock: Clock,
     /// Postgres; for the probes. Handlers go through the services.
     pub database: PgPool,
+    /// The tokens of sessions.
+    pub tokens: SessionTokens,
     /// Repositories.
     pub repos: Repos,
     /// The log of events.
@@ -50,6 +53,7 @@ impl AppState {
             max_waiting: config.subscription.max_buffer,
         };
         Self {
+            tokens: SessionTokens::new(&config, clock.clone()),
             repos: Repos::new(database.clone(), keys, clock.clone()),
             firehose: Firehose::start(sequencer.clone(), clock.clone(), stream, shutdown.clone()),
             config: Arc::new(config),

@@ -1,0 +1,83 @@
+//! The `Authorization` header.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use http::HeaderMap;
+use http::header::AUTHORIZATION;
+use http::request::Parts;
+
+use crate::xrpc::{ResponseHeaders, XrpcError};
+
+/// What the header holds.
+pub(super) enum Credentials<'a> {
+    /// `Bearer <token>`.
+    Bearer(&'a str),
+    /// `Basic <base64 of user:password>`.
+    Basic { user: String, password: String },
+}
+
+/// Reads the header, and marks the answer as made for one caller. `None` without a header.
+pub(super) fn credentials(parts: &Parts) -> Result<Option<Credentials<'_>>, XrpcError> {
+    ResponseHeaders::of(&parts.extensions).mark_private();
+    parse(&parts.headers)
+}
+
+/// As [`credentials`], for methods that nobody may call without.
+pub(super) fn require_credentials(parts: &Parts) -> Result<Credentials<'_>, XrpcError> {
+    credentials(parts)?.ok_or_else(|| XrpcError::unauthorized("AuthMissing", "Authentication Required"))
+}
+
+/// The bearer token of methods that accept nothing else.
+pub(super) fn require_bearer(parts: &Parts) -> Result<&str, XrpcError> {
+    match require_credentials(parts)? {
+        Credentials::Bearer(token) => Ok(token),
+        Credentials::Basic { .. } => Err(XrpcError::bad_request("InvalidToken", "Unexpected authorization type")),
+    }
+}
+
+fn parse(headers: &HeaderMap) -> Result<Option<Credentials<'_>>, XrpcError> {
+    let Some(value) = headers.get(AUTHORIZATION) else { return Ok(None) };
+    let malformed = || XrpcError::bad_request("InvalidToken", "Malformed token");
+    let mut words = value.to_str().map_err(|_| malformed())?.split(' ');
+    let (Some(scheme), Some(text), None) = (words.next(), words.next(), words.next()) else {
+        return Err(malformed());
+    };
+    if scheme.eq_ignore_ascii_case("bearer") {
+        Ok(Some(Credentials::Bearer(text)))
+    } else if scheme.eq_ignore_ascii_case("basic") {
+        let text = STANDARD.decode(text).ok().and_then(|bytes| String::from_utf8(bytes).ok()).ok_or_else(malformed)?;
+        let (user, password) = text.split_once(':').ok_or_else(malformed)?;
+        Ok(Some(Credentials::Basic { user: user.to_owned(), password: password.to_owned() }))
+    } else {
+        Err(XrpcError::bad_request("InvalidToken", "Unexpected authorization type"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(value: &str) -> Result<Option<(String, String)>, String> {
+        let headers = HeaderMap::from_iter([(AUTHORIZATION, value.parse().unwrap())]);
+        match parse(&headers) {
+            Ok(Some(Credentials::Bearer(token))) => Ok(Some(("bearer".to_owned(), token.to_owned()))),
+            Ok(Some(Credentials::Basic { user, password })) => Ok(Some((user, password))),
+            Ok(None) => Ok(None),
+            Err(error) => Err(error.name.into_owned()),
+        }
+    }
+
+    #[test]
+    fn schemes_are_read_without_regard_to_case() {
+        assert_eq!(read("bearer abc"), Ok(Some(("bearer".into(), "abc".into()))));
+        assert_eq!(read("Basic YWRtaW46YTpi"), Ok(Some(("admin".into(), "a:b".into()))));
+        assert!(parse(&HeaderMap::new()).is_ok_and(|none| none.is_none()));
+    }
+
+    #[test]
+    fn anything_else_is_an_invalid_token() {
+        for value in ["", "Bearer", "Bearer a b", "Bearer  a", "Digest x", "Basic !", "Basic YWRtaW4=", "DPoP abc"] {
+            assert_eq!(read(value), Err("InvalidToken".into()), "{value:?}");
+        }
+    }
+}
