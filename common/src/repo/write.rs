@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use atproto::data::Cid;
 use atproto::syntax::{Datetime, Did, Tid};
-use rand::RngExt;
 
 use super::Repos;
 use super::committer::{CommitError, Verdict};
@@ -207,5 +206,6 @@ impl From<DraftError> for WriteError {
 /// Pauses for a random while, longer with each attempt, so that replicas that race do not keep step.
 async fn pause(attempt: u32) {
     let longest = PAUSE * (attempt + 1);
-    tokio::time::sleep(longest.mul_f64(rand::rng().random())).await;
+    let part: f64 = rand::random();
+    tokio::time::sleep(longest.mul_f64(part)).await;
 }
