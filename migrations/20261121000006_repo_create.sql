@@ -50,7 +50,8 @@ CREATE TABLE backlink (
 ) PARTITION BY HASH (account_id);
 COMMENT ON TABLE backlink IS 'owner: common::repo';
 
-CREATE INDEX backlink_target_idx ON backlink (account_id, collection, target);
+-- An address of a record may have 2,900 bytes, which is more than an index entry can hold.
+CREATE INDEX backlink_target_idx ON backlink (account_id, collection, left(target, 1000));
 
 DO $$
 DECLARE

@@ -255,7 +255,7 @@ pub(super) async fn list_linking(
         r#"
             SELECT rkey AS "rkey: TextColumn<RecordKey>"
             FROM backlink
-            WHERE account_id = $1 AND collection = $2 AND target = $3
+            WHERE account_id = $1 AND collection = $2 AND left(target, 1000) = left($3, 1000) AND target = $3
             ORDER BY rkey
         "#,
         account.get(),
