@@ -10,6 +10,7 @@ use common::{
     clock::Clock,
     config::{Config, DeploymentConfig},
     db::{self, PgPool, PoolSettings, SchemaError},
+    lifecycle::PolicyError,
 };
 use tokio::{
     net::TcpListener,
@@ -71,6 +72,12 @@ pub enum StartError {
     /// The database was made for an older release.
     #[error(transparent)]
     Schema(SchemaError),
+    /// The settings ask for what this server cannot do.
+    #[error(transparent)]
+    Policy(PolicyError),
+    /// Outgoing requests cannot be made.
+    #[error("cannot set up TLS")]
+    Client(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
 impl Pds {
@@ -80,7 +87,7 @@ impl Pds {
     /// A database that does not answer is no error here: the server starts, and is not ready until it does.
     ///
     /// # Errors
-    /// If the port cannot be bound, or the database's schema is too old.
+    /// If the port cannot be bound, the database's schema is too old, or the settings ask for what is not there.
     pub async fn create(mut config: Config, overrides: Overrides) -> Result<Self, StartError> {
         let database = match overrides.database {
             Some(database) => database,
@@ -94,7 +101,7 @@ impl Pds {
         if config.service.port == 0 {
             config.service.port = local_addr.port();
         }
-        let context = AppState::new(config, overrides.clock.unwrap_or_default(), database);
+        let context = AppState::new(config, overrides.clock.unwrap_or_default(), database)?;
         Ok(Self { context, local_addr, listener: Some(listener), server: None })
     }
 

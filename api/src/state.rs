@@ -1,21 +1,27 @@
 //! What every handler can ask for.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use axum::extract::FromRef;
 use common::{
+    account::Accounts,
     clock::Clock,
     config::Config,
     db::PgPool,
+    http::{GuardedClient, internal},
+    identity::{DidResolver, PlcClient},
     keys::{KeyVault, Keys, SealingKey},
+    lifecycle::{Lifecycle, Policy, Services},
     repo::Repos,
     sequencer::Sequencer,
+    session::Sessions,
 };
 
 use crate::{
     auth::SessionTokens,
     firehose::{self, Firehose},
     http::Shutdown,
+    pds::StartError,
 };
 
 /// The services of one server, cheap to clone.
@@ -31,6 +37,14 @@ pub struct AppState {
     pub database: PgPool,
     /// The tokens of sessions.
     pub tokens: SessionTokens,
+    /// Accounts.
+    pub accounts: Accounts,
+    /// Sessions.
+    pub sessions: Sessions,
+    /// DID documents.
+    pub resolver: DidResolver,
+    /// How accounts come and go.
+    pub lifecycle: Lifecycle,
     /// Repositories.
     pub repos: Repos,
     /// The log of events.
@@ -41,26 +55,53 @@ pub struct AppState {
     pub shutdown: Shutdown,
 }
 
+/// How long one exchange with the PLC directory may take.
+const PLC_TIMEOUT: Duration = Duration::from_secs(10);
+
 impl AppState {
     /// Makes the services, on the current tokio runtime. The committer and the tail of the log start at once.
-    pub fn new(config: Config, clock: Clock, database: PgPool) -> Self {
-        let vault = KeyVault::new(SealingKey::new(config.secrets.key_encryption_key.expose()));
-        let keys = Keys::new(database.clone(), vault);
+    ///
+    /// # Errors
+    /// If the settings ask for what this server cannot do, or TLS cannot be set up.
+    pub fn new(config: Config, clock: Clock, database: PgPool) -> Result<Self, StartError> {
+        let services = services(&config, &clock, &database)?;
+        let policy = Policy::from_config(&config).map_err(StartError::Policy)?;
         let sequencer = Sequencer::new(database.clone());
         let shutdown = Shutdown::default();
         let stream = firehose::Settings {
             backfill_window: config.subscription.backfill_limit,
             max_waiting: config.subscription.max_buffer,
         };
-        Self {
+        Ok(Self {
             tokens: SessionTokens::new(&config, clock.clone()),
-            repos: Repos::new(database.clone(), keys, clock.clone()),
+            accounts: services.accounts.clone(),
+            sessions: services.sessions.clone(),
+            resolver: services.resolver.clone(),
+            repos: Repos::new(database.clone(), services.keys.clone(), clock.clone()),
             firehose: Firehose::start(sequencer.clone(), clock.clone(), stream, shutdown.clone()),
+            lifecycle: Lifecycle::new(services, policy),
             config: Arc::new(config),
             clock,
             database,
             sequencer,
             shutdown,
-        }
+        })
     }
+}
+
+/// What the workflows work with.
+fn services(config: &Config, clock: &Clock, database: &PgPool) -> Result<Services, StartError> {
+    let vault = KeyVault::new(SealingKey::new(config.secrets.key_encryption_key.expose()));
+    let web = GuardedClient::for_documents(&config.fetch).map_err(|error| StartError::Client(error.into()))?;
+    let plc = internal(PLC_TIMEOUT).map_err(|error| StartError::Client(error.into()))?;
+    let plc = PlcClient::new(config.identity.plc_url.clone(), plc);
+    Ok(Services {
+        accounts: Accounts::new(database.clone()),
+        keys: Keys::new(database.clone(), vault),
+        sessions: Sessions::new(database.clone(), clock.clone()),
+        resolver: DidResolver::new(database.clone(), clock.clone(), plc.clone(), web, &config.identity),
+        plc,
+        clock: clock.clone(),
+        pool: database.clone(),
+    })
 }

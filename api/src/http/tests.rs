@@ -29,7 +29,7 @@ fn state() -> AppState {
         max_connections: 1,
         acquire_timeout: Duration::from_millis(10),
     };
-    AppState::new(config, Clock::system(), db::connect(&settings, "test").unwrap())
+    AppState::new(config, Clock::system(), db::connect(&settings, "test").unwrap()).unwrap()
 }
 
 async fn send(request: http::request::Builder) -> Response {

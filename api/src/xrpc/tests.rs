@@ -71,7 +71,7 @@ fn dispatcher() -> Dispatcher {
         acquire_timeout: std::time::Duration::from_secs(1),
     };
     let database = db::connect(&settings, "test").unwrap();
-    let state = AppState::new(config, Clock::system(), database);
+    let state = AppState::new(config, Clock::system(), database).unwrap();
     let mut routes = Routes::default();
     routes.add(Method::query("com.example.getThing"), query);
     routes.add(Method::procedure("com.example.putThing").body_limit(100), procedure);

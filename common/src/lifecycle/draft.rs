@@ -92,7 +92,7 @@ fn events(did: &Did, handle: &Handle, repo: &Genesis, now: DateTime<Utc>) -> Vec
 impl Draft {
     /// What to tell of a refusal by Postgres.
     pub(super) fn explain(&self, error: sqlx::Error) -> CreateAccountError {
-        let code = error.as_database_error().and_then(|error| error.code());
+        let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
         if code.as_deref() == Some(store::INVITE_NOT_AVAILABLE) {
             CreateAccountError::InviteNotAvailable
         } else if db::violates(&error, "account_handle_key") {
