@@ -12,7 +12,9 @@ BIN := $(or $(CARGO_TARGET_DIR),target)/debug
 STACK := $(BIN)/stack
 # Vectors that the protocol's authors share with all implementations; tests that want them are skipped without.
 INTEROP_VECTORS ?= $(wildcard $(abspath ../shared/interop))
+ifneq ($(INTEROP_VECTORS),)
 export INTEROP_VECTORS
+endif
 
 REPLICAS ?= 1
 PORT ?= 2583
@@ -66,7 +68,7 @@ fmt: ## format
 lint: sqlx-check ## what CI checks besides the tests
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
-	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --quiet
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items --quiet
 
 .PHONY: deny
 deny: ## check licences and sources of dependencies

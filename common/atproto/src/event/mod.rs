@@ -1,6 +1,6 @@
 //! Events of `com.atproto.sync.subscribeRepos`: what happened to an account, as its host tells the network.
 //!
-//! An [`Event`] is stored as an encoded body without `seq`, since its number is known only once it is stored. [`frame`]
+//! An [`Event`] is stored as an encoded body without `seq`, since its number is known only once it is stored. [`frame()`]
 //! puts the number in when it is sent; [`Frame::decode`] reads what was sent, and [`CommitEvent::verify`] checks it as
 //! a relay does.
 //!
@@ -84,7 +84,7 @@ impl Event {
         }
     }
 
-    /// The body in canonical DAG-CBOR, without `seq`: what [`frame`] takes.
+    /// The body in canonical DAG-CBOR, without `seq`: what [`frame()`] takes.
     pub fn encode(&self) -> Vec<u8> {
         match self {
             Self::Commit(event) => event.encode(),

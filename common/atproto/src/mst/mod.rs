@@ -6,9 +6,9 @@
 //!
 //! | Task | Item |
 //! |---|---|
-//! | change a tree | [`apply`], and [`invert`] to check the change as a relay does |
+//! | change a tree | [`apply()`], and [`invert`] to check the change as a relay does |
 //! | look up, prove | [`get`], [`path_proof`] |
-//! | make a tree from sorted entries | [`build`], [`Builder`] |
+//! | make a tree from sorted entries | [`build()`], [`Builder`] |
 //! | go through a tree | [`Walker`] |
 //!
 //! Trees from elsewhere may be hostile. Every node is checked against its place: its layer must be one below its
