@@ -81,14 +81,19 @@ impl XrpcError {
     /// Answers 500, or 503 with `Retry-After` if the cause is that Postgres cannot be reached.
     pub fn internal(error: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         let error = error.into();
-        let chain = describe_chain(error.as_ref());
         if db::is_outage(error.as_ref()) {
-            tracing::warn!(error = chain, "database not available");
-            return Self::from_status(StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable")
-                .with_header(header::RETRY_AFTER, RETRY_AFTER_OUTAGE);
+            return Self::unavailable(error);
         }
-        tracing::error!(error = chain, "request failed");
+        tracing::error!(error = describe_chain(error.as_ref()), "request failed");
         Self::internal_unlogged()
+    }
+
+    /// 503 with `Retry-After`, for a request that may succeed a moment later: logs the chain of causes once and tells the
+    /// caller nothing of it.
+    pub fn unavailable(error: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        tracing::warn!(error = describe_chain(error.into().as_ref()), "cannot answer now");
+        Self::from_status(StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable")
+            .with_header(header::RETRY_AFTER, RETRY_AFTER_OUTAGE)
     }
 
     /// The same answer with one more header.
