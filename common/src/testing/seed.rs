@@ -131,3 +131,17 @@ pub async fn repo_head(pool: &PgPool, account: AccountId) -> Vec<u8> {
     let query = sqlx::query_scalar!("SELECT commit_block FROM repo WHERE account_id = $1", account.get());
     query.fetch_one(pool).await.expect("a repo")
 }
+
+/// Hides a record as a moderator would.
+///
+/// # Panics
+/// If Postgres refuses.
+pub async fn take_record_down(pool: &PgPool, account: AccountId, collection: &str, rkey: &str) {
+    let query = sqlx::query!(
+        "UPDATE record SET takedown_ref = 'test' WHERE account_id = $1 AND collection = $2 AND rkey = $3",
+        account.get(),
+        collection,
+        rkey,
+    );
+    query.execute(pool).await.expect("an update");
+}
