@@ -15,9 +15,8 @@ mod tests;
 
 pub(crate) use error::ErrorName;
 pub use error::XrpcError;
-#[allow(unused_imports, reason = "no method that declares errors yet")]
 pub(crate) use error::xrpc_errors;
-pub use extract::{Limit, NoInput, XrpcBody, XrpcQuery, XrpcStream};
+pub use extract::{Limit, NoInput, XrpcBody, XrpcQuery, XrpcStream, present};
 pub use method::{DEFAULT_BODY_LIMIT, Kind, Method, RECORD_BODY_LIMIT};
 pub use response::{ResponseHeaders, XrpcJson, XrpcResult};
 pub(crate) use routes::Dispatcher;

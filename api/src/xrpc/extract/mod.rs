@@ -5,12 +5,14 @@
 
 mod body;
 mod decode;
+mod field;
 mod limit;
 mod params;
 mod query;
 
 pub use body::{NoInput, XrpcBody, XrpcStream};
 pub(super) use body::{Presence, presence, unexpected_body};
+pub use field::present;
 pub use limit::Limit;
 pub use query::XrpcQuery;
 

@@ -1,6 +1,145 @@
 //! `com.atproto.repo.*`: reading and writing records.
 
-use crate::xrpc::Routes;
+pub mod apply_writes;
+pub mod create_record;
+pub mod delete_record;
+pub mod describe_repo;
+pub mod get_record;
+pub mod list_records;
+pub mod put_record;
+#[cfg(test)]
+mod scene;
+
+use atproto::data::Cid;
+use atproto::syntax::{AtIdentifier, AtUri, Did, Tid};
+use common::account::{AccountStatus, Accounts, Principal};
+use common::repo::{
+    CommitError, CommitRef, PreparedRecord, RecordError, RecordPath, Refusal, ValidationStatus, WriteError,
+};
+use serde::Serialize;
+
+use crate::auth::AccessAuth;
+use crate::xrpc::{Routes, XrpcError};
 
 /// Adds this namespace's methods.
-pub(in crate::xrpc) fn register(_routes: &mut Routes) {}
+pub(in crate::xrpc) fn register(routes: &mut Routes) {
+    routes.add(apply_writes::METHOD, apply_writes::handle);
+    routes.add(create_record::METHOD, create_record::handle);
+    routes.add(delete_record::METHOD, delete_record::handle);
+    routes.add(describe_repo::METHOD, describe_repo::handle);
+    routes.add(get_record::METHOD, get_record::handle);
+    routes.add(list_records::METHOD, list_records::handle);
+    routes.add(put_record::METHOD, put_record::handle);
+}
+
+/// `com.atproto.repo.defs#commitMeta`.
+#[derive(Serialize)]
+pub struct CommitMeta {
+    cid: Cid,
+    rev: Tid,
+}
+
+impl From<CommitRef> for CommitMeta {
+    fn from(commit: CommitRef) -> Self {
+        Self { cid: commit.cid, rev: commit.rev }
+    }
+}
+
+/// A record as it was written: what createRecord and putRecord answer, and one result of applyWrites.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Written {
+    uri: AtUri,
+    cid: Cid,
+    /// Absent if the record was there already, and from a result of applyWrites.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    commit: Option<CommitMeta>,
+    /// Absent if the caller asked for no check.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    validation_status: Option<&'static str>,
+}
+
+impl Written {
+    fn new(did: &Did, path: &RecordPath, record: &PreparedRecord) -> Self {
+        Self {
+            uri: AtUri::record(did, &path.collection, &path.rkey),
+            cid: record.cid,
+            commit: None,
+            validation_status: record.validation.map(ValidationStatus::as_str),
+        }
+    }
+
+    fn in_commit(self, commit: Option<CommitRef>) -> Self {
+        Self { commit: commit.map(CommitMeta::from), ..self }
+    }
+}
+
+/// The caller's account, if `repo` names it and it may write.
+///
+/// Reference: it is the named account whose state is looked at first, also if it is not the caller's.
+async fn own_repo(accounts: &Accounts, auth: &AccessAuth, repo: &AtIdentifier) -> Result<Principal, XrpcError> {
+    let account = match repo {
+        AtIdentifier::Did(did) => accounts.find_principal(did).await,
+        AtIdentifier::Handle(handle) => accounts.find_by_handle(handle).await.map(|found| found.map(Principal::from)),
+    };
+    let account = account.map_err(XrpcError::internal)?;
+    let account = account.ok_or_else(|| XrpcError::forbidden("AccountNotFound", "Account not found"))?;
+    match account.status {
+        AccountStatus::Takendown => Err(taken_down()),
+        AccountStatus::Deactivated => Err(deactivated()),
+        AccountStatus::Active if account.did != *auth.did() => Err(XrpcError::auth_required("Authentication Required")),
+        AccountStatus::Active => Ok(account),
+    }
+}
+
+fn taken_down() -> XrpcError {
+    XrpcError::unauthorized("AccountTakedown", "Account has been taken down")
+}
+
+fn deactivated() -> XrpcError {
+    XrpcError::unauthorized("AccountDeactivated", "Account is deactivated")
+}
+
+impl From<RecordError> for XrpcError {
+    fn from(error: RecordError) -> Self {
+        match error {
+            RecordError::NotAnObject
+            | RecordError::WrongType { .. }
+            | RecordError::UnknownLexicon(_)
+            | RecordError::Invalid(_)
+            | RecordError::LegacyBlob
+            | RecordError::BlobNotFound(_)
+            | RecordError::Encoding(_) => Self::invalid_request(error),
+        }
+    }
+}
+
+impl From<WriteError> for XrpcError {
+    fn from(error: WriteError) -> Self {
+        match error {
+            WriteError::RepoNotFound => Self::invalid_request(error),
+            WriteError::Deactivated => deactivated(),
+            WriteError::Takendown => taken_down(),
+            WriteError::Refused(refusal) => refusal.into(),
+            WriteError::Contended | WriteError::Commit(CommitError::Unavailable | CommitError::Unknown) => {
+                Self::unavailable(error)
+            }
+            WriteError::Commit(CommitError::Refused(_))
+            | WriteError::Key(_)
+            | WriteError::Damaged(_)
+            | WriteError::Storage(_) => Self::internal(error),
+        }
+    }
+}
+
+impl From<Refusal> for XrpcError {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::CommitSwap(_) | Refusal::RecordSwap(_) => Self::bad_request("InvalidSwap", refusal),
+            // Reference: a create of what exists, and an update or delete of what does not, is a 500 there.
+            Refusal::Exists(_) | Refusal::Missing(_) | Refusal::TooManyWrites | Refusal::TooBig => {
+                Self::invalid_request(refusal)
+            }
+        }
+    }
+}
