@@ -8,6 +8,8 @@ mod com;
 mod error;
 mod extract;
 mod method;
+#[cfg(test)]
+mod repo_scene;
 mod response;
 mod routes;
 #[cfg(test)]

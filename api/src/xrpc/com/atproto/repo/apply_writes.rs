@@ -136,7 +136,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::xrpc::com::atproto::repo::scene::{CUSTOM, FOLLOW, POST, Scene, follow, post, with};
+    use crate::xrpc::repo_scene::{CUSTOM, FOLLOW, POST, Scene, follow, post, with};
 
     fn input(writes: &[Value]) -> Value {
         json!({ "repo": "alice.test", "writes": writes })

@@ -59,9 +59,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::xrpc::com::atproto::repo::scene::{
-        CUSTOM, FOLLOW, LIKE, POST, Scene, deep, follow, like, post, with, without,
-    };
+    use crate::xrpc::repo_scene::{CUSTOM, FOLLOW, LIKE, POST, Scene, deep, follow, like, post, with, without};
 
     fn input() -> Value {
         json!({ "repo": "alice.test", "collection": POST, "record": post("hi") })

@@ -56,7 +56,7 @@ mod tests {
 
     use super::*;
     use crate::xrpc::com::atproto::repo::create_record;
-    use crate::xrpc::com::atproto::repo::scene::{CUSTOM, Scene, with};
+    use crate::xrpc::repo_scene::{CUSTOM, Scene, with};
 
     fn input(rkey: &str) -> Value {
         json!({ "repo": "alice.test", "collection": CUSTOM, "rkey": rkey })

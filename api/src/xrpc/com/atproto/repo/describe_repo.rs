@@ -88,7 +88,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::xrpc::com::atproto::repo::scene::{CUSTOM, POST, Scene, post};
+    use crate::xrpc::repo_scene::{CUSTOM, POST, Scene, post};
 
     #[tokio::test]
     async fn a_repo_has_its_account_document_and_collections() {

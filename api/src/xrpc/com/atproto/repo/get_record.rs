@@ -65,7 +65,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::xrpc::com::atproto::repo::scene::{CUSTOM, Scene, with};
+    use crate::xrpc::repo_scene::{CUSTOM, Scene, with};
 
     fn input(record: &Value) -> Value {
         json!({ "repo": "alice.test", "collection": CUSTOM, "rkey": "one", "record": record })

@@ -75,7 +75,8 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::xrpc::com::atproto::repo::scene::{CUSTOM, Scene, with};
+    use crate::xrpc::com::atproto::repo::get_record;
+    use crate::xrpc::repo_scene::{CUSTOM, Scene, with};
 
     /// A server whose Alice has records under these keys.
     async fn scene(rkeys: &[&str]) -> Scene {
@@ -118,12 +119,11 @@ mod tests {
     #[tokio::test]
     async fn a_record_has_its_address_and_cid() {
         let scene = scene(&["one"]).await;
-        let answer = scene.query(METHOD, &[("repo", "alice.test"), ("collection", CUSTOM)]).await.unwrap();
-        let record = scene.query(
-            super::super::get_record::METHOD,
-            &[("repo", "alice.test"), ("collection", CUSTOM), ("rkey", "one")],
-        );
-        assert_eq!(answer, json!({ "cursor": "one", "records": [record.await.unwrap()] }));
+        let collection = [("repo", "alice.test"), ("collection", CUSTOM)];
+        let answer = scene.query(METHOD, &collection).await.unwrap();
+        let record = [collection[0], collection[1], ("rkey", "one")];
+        let record = scene.query(get_record::METHOD, &record).await.unwrap();
+        assert_eq!(answer, json!({ "cursor": "one", "records": [record] }));
     }
 
     #[tokio::test]

@@ -7,8 +7,6 @@ pub mod describe_repo;
 pub mod get_record;
 pub mod list_records;
 pub mod put_record;
-#[cfg(test)]
-mod scene;
 
 use atproto::data::Cid;
 use atproto::syntax::{AtIdentifier, AtUri, Did, Tid};

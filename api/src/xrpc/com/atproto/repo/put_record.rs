@@ -60,7 +60,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::xrpc::com::atproto::repo::scene::{CUSTOM, FOLLOW, Scene, follow, with, without};
+    use crate::xrpc::repo_scene::{CUSTOM, FOLLOW, Scene, follow, with, without};
 
     fn input(n: u8) -> Value {
         json!({ "repo": "alice.test", "collection": CUSTOM, "rkey": "one", "record": { "$type": CUSTOM, "n": n } })

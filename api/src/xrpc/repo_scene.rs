@@ -1,4 +1,4 @@
-//! What the tests of this namespace start from.
+//! What the tests of `com.atproto.repo` start from.
 
 use atproto::data::Cid;
 use atproto::syntax::{AtUri, Did, Tid};
@@ -14,45 +14,45 @@ use serde_json::{Value, json};
 use tower::ServiceExt;
 use url::form_urlencoded;
 
-use super::{create_record, delete_record, get_record, list_records};
+use super::com::atproto::repo::{create_record, delete_record, get_record, list_records};
 use crate::auth::AccessScope;
 use crate::state::AppState;
 use crate::xrpc::Method;
 
-pub(super) const POST: &str = "app.bsky.feed.post";
-pub(super) const LIKE: &str = "app.bsky.feed.like";
-pub(super) const FOLLOW: &str = "app.bsky.graph.follow";
+pub(in crate::xrpc) const POST: &str = "app.bsky.feed.post";
+pub(in crate::xrpc) const LIKE: &str = "app.bsky.feed.like";
+pub(in crate::xrpc) const FOLLOW: &str = "app.bsky.graph.follow";
 /// A collection without schema.
-pub(super) const CUSTOM: &str = "com.example.thing";
+pub(in crate::xrpc) const CUSTOM: &str = "com.example.thing";
 
 const CREATED_AT: &str = "2026-11-21T00:00:00.000Z";
 
-pub(super) fn post(text: &str) -> Value {
+pub(in crate::xrpc) fn post(text: &str) -> Value {
     json!({ "$type": POST, "text": text, "createdAt": CREATED_AT })
 }
 
-pub(super) fn like(uri: &str) -> Value {
+pub(in crate::xrpc) fn like(uri: &str) -> Value {
     json!({ "$type": LIKE, "subject": { "uri": uri, "cid": Cid::dag_cbor(b"") }, "createdAt": CREATED_AT })
 }
 
-pub(super) fn follow(did: &str) -> Value {
+pub(in crate::xrpc) fn follow(did: &str) -> Value {
     json!({ "$type": FOLLOW, "subject": did, "createdAt": CREATED_AT })
 }
 
 /// A map of so many levels.
-pub(super) fn deep(levels: usize) -> Value {
+pub(in crate::xrpc) fn deep(levels: usize) -> Value {
     (0..levels).fold(json!(1), |inner, _| json!({ "a": inner }))
 }
 
 /// The object with these entries put in.
-pub(super) fn with(object: &Value, entries: Value) -> Value {
+pub(in crate::xrpc) fn with(object: &Value, entries: Value) -> Value {
     let (mut object, Value::Object(entries)) = (object.clone(), entries) else { panic!("no object") };
     object.as_object_mut().unwrap().extend(entries);
     object
 }
 
 /// The object without this entry.
-pub(super) fn without(object: &Value, key: &str) -> Value {
+pub(in crate::xrpc) fn without(object: &Value, key: &str) -> Value {
     let mut object = object.clone();
     object.as_object_mut().unwrap().remove(key).unwrap();
     object
@@ -60,38 +60,38 @@ pub(super) fn without(object: &Value, key: &str) -> Value {
 
 /// An answer other than success.
 #[derive(PartialEq, Eq, Debug)]
-pub(super) struct Failure {
-    pub(super) status: u16,
-    pub(super) error: String,
-    pub(super) message: String,
+pub(in crate::xrpc) struct Failure {
+    pub(in crate::xrpc) status: u16,
+    pub(in crate::xrpc) error: String,
+    pub(in crate::xrpc) message: String,
 }
 
 /// Where a repo stands.
 #[derive(PartialEq, Eq, Debug)]
-pub(super) struct Standing {
-    pub(super) head: Cid,
-    pub(super) rev: Tid,
+pub(in crate::xrpc) struct Standing {
+    pub(in crate::xrpc) head: Cid,
+    pub(in crate::xrpc) rev: Tid,
 }
 
 /// An account, and what it calls with.
-pub(super) struct TestAccount {
-    pub(super) did: Did,
+pub(in crate::xrpc) struct TestAccount {
+    pub(in crate::xrpc) did: Did,
     id: AccountId,
     token: String,
 }
 
 /// A server of its own with two accounts. Alice is the one who calls.
-pub(super) struct Scene {
+pub(in crate::xrpc) struct Scene {
     db: TestDb,
     _plc: FakePlc,
     context: AppState,
     router: Router,
-    pub(super) alice: TestAccount,
-    pub(super) bob: TestAccount,
+    pub(in crate::xrpc) alice: TestAccount,
+    pub(in crate::xrpc) bob: TestAccount,
 }
 
 impl Scene {
-    pub(super) async fn start() -> Self {
+    pub(in crate::xrpc) async fn start() -> Self {
         let (db, plc) = (TestDb::create().await, FakePlc::start().await);
         let mut config = Config::for_tests();
         config.identity.plc_url = plc.url();
@@ -112,30 +112,30 @@ impl Scene {
     }
 
     /// Calls a procedure as Alice.
-    pub(super) async fn call(&self, method: Method, input: &Value) -> Result<Value, Failure> {
+    pub(in crate::xrpc) async fn call(&self, method: Method, input: &Value) -> Result<Value, Failure> {
         self.call_raw(method, input.to_string().into_bytes()).await
     }
 
     /// Calls a procedure as Alice with any body.
-    pub(super) async fn call_raw(&self, method: Method, body: Vec<u8>) -> Result<Value, Failure> {
+    pub(in crate::xrpc) async fn call_raw(&self, method: Method, body: Vec<u8>) -> Result<Value, Failure> {
         let request = post_request(method).header(header::AUTHORIZATION, format!("Bearer {}", self.alice.token));
         self.send(request.body(Body::from(body)).unwrap()).await
     }
 
     /// Calls a procedure without credentials.
-    pub(super) async fn call_anonymous(&self, method: Method, input: &Value) -> Result<Value, Failure> {
+    pub(in crate::xrpc) async fn call_anonymous(&self, method: Method, input: &Value) -> Result<Value, Failure> {
         self.send(post_request(method).body(Body::from(input.to_string())).unwrap()).await
     }
 
     /// Calls a query without credentials.
-    pub(super) async fn query(&self, method: Method, params: &[(&str, &str)]) -> Result<Value, Failure> {
+    pub(in crate::xrpc) async fn query(&self, method: Method, params: &[(&str, &str)]) -> Result<Value, Failure> {
         let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(params).finish();
         let request = Request::get(format!("/xrpc/{}?{query}", method.nsid()));
         self.send(request.body(Body::empty()).unwrap()).await
     }
 
     /// Calls a query with an object of texts for parameters.
-    pub(super) async fn query_json(&self, method: Method, params: &Value) -> Result<Value, Failure> {
+    pub(in crate::xrpc) async fn query_json(&self, method: Method, params: &Value) -> Result<Value, Failure> {
         let params: Vec<_> =
             params.as_object().unwrap().iter().map(|(key, value)| (&**key, value.as_str().unwrap())).collect();
         self.query(method, &params).await
@@ -155,7 +155,12 @@ impl Scene {
 
     /// Checks that a call of Alice's fails with this status, this name and a message that has this part, and that her repo
     /// stands where it stood.
-    pub(super) async fn assert_refused(&self, method: Method, input: &Value, (status, name, part): (u16, &str, &str)) {
+    pub(in crate::xrpc) async fn assert_refused(
+        &self,
+        method: Method,
+        input: &Value,
+        (status, name, part): (u16, &str, &str),
+    ) {
         let before = self.head().await;
         let shown: String = input.to_string().chars().take(200).collect();
         match self.call(method, input).await {
@@ -169,26 +174,26 @@ impl Scene {
     }
 
     /// Where Alice's repo stands.
-    pub(super) async fn head(&self) -> Standing {
+    pub(in crate::xrpc) async fn head(&self) -> Standing {
         let repo = self.context.repos.find(&self.alice.did).await.unwrap().unwrap();
         Standing { head: repo.head, rev: repo.rev }
     }
 
     /// Creates a record in Alice's repo and gives its key.
-    pub(super) async fn create(&self, input: &Value) -> String {
+    pub(in crate::xrpc) async fn create(&self, input: &Value) -> String {
         let written = self.call(create_record::METHOD, input).await.unwrap();
         let uri: AtUri = written["uri"].as_str().unwrap().parse().unwrap();
         uri.rkey().unwrap().to_string()
     }
 
     /// Deletes a record of Alice's.
-    pub(super) async fn delete(&self, collection: &str, rkey: &str) {
+    pub(in crate::xrpc) async fn delete(&self, collection: &str, rkey: &str) {
         let input = json!({ "repo": self.alice.did, "collection": collection, "rkey": rkey });
         self.call(delete_record::METHOD, &input).await.unwrap();
     }
 
     /// The value of a record of Alice's.
-    pub(super) async fn value(&self, collection: &str, rkey: &str) -> Option<Value> {
+    pub(in crate::xrpc) async fn value(&self, collection: &str, rkey: &str) -> Option<Value> {
         let params = [("repo", self.alice.did.as_str()), ("collection", collection), ("rkey", rkey)];
         match self.query(get_record::METHOD, &params).await {
             Ok(mut record) => Some(record["value"].take()),
@@ -198,23 +203,23 @@ impl Scene {
     }
 
     /// The keys of a collection of Alice's, in order.
-    pub(super) async fn keys(&self, collection: &str) -> Vec<String> {
+    pub(in crate::xrpc) async fn keys(&self, collection: &str) -> Vec<String> {
         let params = [("repo", self.alice.did.as_str()), ("collection", collection), ("reverse", "true")];
         let answer = self.query(list_records::METHOD, &params).await.unwrap();
         let uris = answer["records"].as_array().unwrap().iter().map(|record| record["uri"].as_str().unwrap());
         uris.map(|uri| uri.rsplit('/').next().unwrap().to_owned()).collect()
     }
 
-    pub(super) async fn set_deactivated(&self, account: &TestAccount, deactivated: bool) {
+    pub(in crate::xrpc) async fn set_deactivated(&self, account: &TestAccount, deactivated: bool) {
         seed::set_deactivated(&self.db.pool(), account.did.as_str(), deactivated).await;
     }
 
-    pub(super) async fn set_taken_down(&self, account: &TestAccount, taken_down: bool) {
+    pub(in crate::xrpc) async fn set_taken_down(&self, account: &TestAccount, taken_down: bool) {
         seed::set_taken_down(&self.db.pool(), account.did.as_str(), taken_down).await;
     }
 
     /// Hides a record of Alice's as a moderator would.
-    pub(super) async fn take_record_down(&self, collection: &str, rkey: &str) {
+    pub(in crate::xrpc) async fn take_record_down(&self, collection: &str, rkey: &str) {
         seed::take_record_down(&self.db.pool(), self.alice.id, collection, rkey).await;
     }
 }
