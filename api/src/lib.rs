@@ -7,6 +7,8 @@ pub mod firehose;
 pub mod http;
 mod pds;
 mod state;
+#[cfg(test)]
+mod testing;
 pub mod xrpc;
 
 pub use pds::{Overrides, Pds, StartError};

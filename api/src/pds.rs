@@ -80,6 +80,12 @@ pub enum StartError {
     Client(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
+impl StartError {
+    pub(crate) fn client(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self::Client(error.into())
+    }
+}
+
 impl Pds {
     /// Makes the services and binds the port; answers nothing yet.
     ///

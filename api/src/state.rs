@@ -9,7 +9,7 @@ use common::{
     config::Config,
     db::PgPool,
     http::{GuardedClient, internal},
-    identity::{DidResolver, PlcClient},
+    identity::{DidResolver, HandleResolver, PlcClient},
     keys::{KeyVault, Keys, SealingKey},
     lifecycle::{Lifecycle, Policy, Services},
     repo::Repos,
@@ -43,6 +43,8 @@ pub struct AppState {
     pub sessions: Sessions,
     /// DID documents.
     pub resolver: DidResolver,
+    /// Handles of other servers.
+    pub handle_resolver: HandleResolver,
     /// How accounts come and go.
     pub lifecycle: Lifecycle,
     /// Repositories.
@@ -58,13 +60,28 @@ pub struct AppState {
 /// How long one exchange with the PLC directory may take.
 const PLC_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// How long the appview may take to look a handle up.
+const APPVIEW_TIMEOUT: Duration = Duration::from_secs(3);
+
 impl AppState {
     /// Makes the services, on the current tokio runtime. The committer and the tail of the log start at once.
     ///
     /// # Errors
     /// If the settings ask for what this server cannot do, or TLS cannot be set up.
     pub fn new(config: Config, clock: Clock, database: PgPool) -> Result<Self, StartError> {
-        let services = services(&config, &clock, &database)?;
+        let web = GuardedClient::for_documents(&config.fetch).map_err(StartError::client)?;
+        let plc = internal(PLC_TIMEOUT).map_err(StartError::client)?;
+        let plc = PlcClient::new(config.identity.plc_url.clone(), plc);
+        let vault = KeyVault::new(SealingKey::new(config.secrets.key_encryption_key.expose()));
+        let services = Services {
+            accounts: Accounts::new(database.clone()),
+            keys: Keys::new(database.clone(), vault),
+            sessions: Sessions::new(database.clone(), clock.clone()),
+            resolver: DidResolver::new(database.clone(), clock.clone(), plc.clone(), web.clone(), &config.identity),
+            plc,
+            clock: clock.clone(),
+            pool: database.clone(),
+        };
         let policy = Policy::from_config(&config).map_err(StartError::Policy)?;
         let sequencer = Sequencer::new(database.clone());
         let shutdown = Shutdown::default();
@@ -77,6 +94,7 @@ impl AppState {
             accounts: services.accounts.clone(),
             sessions: services.sessions.clone(),
             resolver: services.resolver.clone(),
+            handle_resolver: handle_resolver(&config, web)?,
             repos: Repos::new(database.clone(), services.keys.clone(), clock.clone()),
             firehose: Firehose::start(sequencer.clone(), clock.clone(), stream, shutdown.clone()),
             lifecycle: Lifecycle::new(services, policy),
@@ -89,19 +107,11 @@ impl AppState {
     }
 }
 
-/// What the workflows work with.
-fn services(config: &Config, clock: &Clock, database: &PgPool) -> Result<Services, StartError> {
-    let vault = KeyVault::new(SealingKey::new(config.secrets.key_encryption_key.expose()));
-    let web = GuardedClient::for_documents(&config.fetch).map_err(|error| StartError::Client(error.into()))?;
-    let plc = internal(PLC_TIMEOUT).map_err(|error| StartError::Client(error.into()))?;
-    let plc = PlcClient::new(config.identity.plc_url.clone(), plc);
-    Ok(Services {
-        accounts: Accounts::new(database.clone()),
-        keys: Keys::new(database.clone(), vault),
-        sessions: Sessions::new(database.clone(), clock.clone()),
-        resolver: DidResolver::new(database.clone(), clock.clone(), plc.clone(), web, &config.identity),
-        plc,
-        clock: clock.clone(),
-        pool: database.clone(),
-    })
+/// Asks the appview first, if there is one.
+fn handle_resolver(config: &Config, web: GuardedClient) -> Result<HandleResolver, StartError> {
+    let appview = match &config.upstreams.appview {
+        Some(appview) => Some((appview.url.clone(), internal(APPVIEW_TIMEOUT).map_err(StartError::client)?)),
+        None => None,
+    };
+    Ok(HandleResolver::new(web, appview, &config.identity))
 }

@@ -10,6 +10,7 @@ mod serve;
 mod shutdown;
 #[cfg(test)]
 mod tests;
+mod well_known;
 
 use axum::{
     Router,
@@ -41,6 +42,7 @@ pub(crate) fn router(state: &AppState) -> Router {
         .route("/xrpc/_health", get(probes::health))
         .route("/livez", get(probes::live))
         .route("/readyz", get(probes::ready))
+        .route("/.well-known/atproto-did", get(well_known::atproto_did))
         .with_state(state.clone())
         .merge(Router::new().fallback(xrpc_or_not_found).with_state(xrpc::routes().with_state(state)))
         .layer(middleware::from_fn(cors::allow_any_origin))

@@ -3,11 +3,14 @@
 //! Table: `did_cache`.
 
 mod did_resolver;
+mod handle_dns;
+mod handle_resolver;
 mod handle_rules;
 mod plc;
 mod reserved;
 mod store;
 
 pub use did_resolver::{DidResolver, ResolveError};
+pub use handle_resolver::HandleResolver;
 pub use handle_rules::{HandleRefusal, HandleRules};
 pub use plc::{PlcClient, PlcError};

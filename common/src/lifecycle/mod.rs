@@ -70,6 +70,9 @@ pub struct Policy {
 /// Why a configuration cannot be followed.
 #[derive(Debug, thiserror::Error)]
 pub enum PolicyError {
+    /// Accounts are kept by an account service in front.
+    #[error("PDS_ENTRYWAY_URL is not supported yet")]
+    Entryway,
     /// The rotation key is in a KMS.
     #[error("PDS_PLC_ROTATION_KEY_KMS_KEY_ID is not supported yet: use PDS_PLC_ROTATION_KEY_K256_PRIVATE_KEY_HEX")]
     Kms,
@@ -84,6 +87,9 @@ pub enum PolicyError {
 impl Policy {
     /// Reads the policy from the settings.
     pub fn from_config(config: &Config) -> Result<Self, PolicyError> {
+        if config.entryway.is_some() {
+            return Err(PolicyError::Entryway);
+        }
         let rotation_key = match &config.secrets.plc_rotation_key {
             PlcRotationKey::K256(key) => SigningKey::from_bytes(key.expose()).map_err(PolicyError::RotationKey)?,
             PlcRotationKey::Kms(_) => return Err(PolicyError::Kms),

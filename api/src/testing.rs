@@ -1,0 +1,156 @@
+//! Servers for the tests of this crate: real sockets, a real database, and a PLC directory in this process.
+
+use common::{
+    clock::Clock,
+    config::Config,
+    testing::{FakePlc, TestDb},
+};
+use http::{HeaderMap, StatusCode};
+use serde_json::{Value, json};
+
+use crate::{
+    Overrides, Pds,
+    xrpc::{Kind, Method},
+};
+
+/// One or more replicas over one database, and a client.
+#[derive(Debug)]
+pub(crate) struct TestApi {
+    replicas: Vec<Pds>,
+    http: reqwest::Client,
+    /// The database, to look behind the curtain.
+    pub(crate) db: TestDb,
+    /// The PLC directory.
+    pub(crate) plc: FakePlc,
+    /// The time of all replicas.
+    pub(crate) clock: Clock,
+}
+
+/// Somebody with an account and a session.
+#[derive(Clone, Debug)]
+pub(crate) struct TestAccount {
+    pub(crate) did: String,
+    pub(crate) access: String,
+    pub(crate) refresh: String,
+}
+
+/// The password of every [`TestAccount`].
+pub(crate) const PASSWORD: &str = "correct horse";
+
+impl TestApi {
+    /// A server with the settings for tests.
+    pub(crate) async fn start() -> Self {
+        Self::start_with(1, |_| {}).await
+    }
+
+    /// `count` replicas with settings of the test's own.
+    pub(crate) async fn start_with(count: usize, adjust: impl Fn(&mut Config)) -> Self {
+        let (db, plc) = tokio::join!(TestDb::create(), FakePlc::start());
+        let clock = Clock::manual(chrono::DateTime::from_timestamp(1_800_000_000, 0).unwrap());
+        let mut replicas = Vec::new();
+        for _ in 0..count {
+            let mut config = Config::for_tests();
+            config.identity.plc_url = plc.url();
+            adjust(&mut config);
+            let overrides = Overrides { clock: Some(clock.clone()), database: Some(db.other_pool()) };
+            let mut replica = Pds::create(config, overrides).await.unwrap();
+            replica.start();
+            replicas.push(replica);
+        }
+        Self { replicas, http: reqwest::Client::builder().build().unwrap(), db, plc, clock }
+    }
+
+    /// A call of a method on the first replica.
+    pub(crate) fn call(&self, method: Method) -> Call {
+        self.call_on(0, method)
+    }
+
+    /// A call of a method on one of the replicas.
+    pub(crate) fn call_on(&self, replica: usize, method: Method) -> Call {
+        let url = format!("{}/xrpc/{}", self.replicas[replica].local_url(), method.nsid());
+        Call(match method.kind() {
+            Kind::Procedure => self.http.post(url),
+            Kind::Query | Kind::Subscription => self.http.get(url),
+        })
+    }
+
+    /// A request that is no method call.
+    pub(crate) fn get(&self, path: &str) -> Call {
+        Call(self.http.get(format!("{}{path}", self.replicas[0].local_url())))
+    }
+
+    /// Signs somebody up as `<name>.test`, with the address `<name>@mail.test` and [`PASSWORD`].
+    pub(crate) async fn create_account(&self, name: &str) -> TestAccount {
+        let method = Method::procedure("com.atproto.server.createAccount");
+        let input = json!({
+            "handle": format!("{name}.test"), "email": format!("{name}@mail.test"), "password": PASSWORD
+        });
+        let output = self.call(method).json(&input).send().await.expect_ok();
+        let text = |name: &str| output[name].as_str().unwrap().to_owned();
+        TestAccount { did: text("did"), access: text("accessJwt"), refresh: text("refreshJwt") }
+    }
+}
+
+/// A call that is being put together.
+pub(crate) struct Call(reqwest::RequestBuilder);
+
+impl Call {
+    /// With a bearer token.
+    pub(crate) fn bearer(self, token: &str) -> Self {
+        Self(self.0.bearer_auth(token))
+    }
+
+    /// With a header.
+    pub(crate) fn header(self, name: &str, value: &str) -> Self {
+        Self(self.0.header(name, value))
+    }
+
+    /// With query parameters.
+    pub(crate) fn query(self, parameters: &[(&str, &str)]) -> Self {
+        let (client, request) = self.0.build_split();
+        let mut request = request.unwrap();
+        request.url_mut().query_pairs_mut().extend_pairs(parameters);
+        Self(reqwest::RequestBuilder::from_parts(client, request))
+    }
+
+    /// With JSON input.
+    pub(crate) fn json(self, input: &Value) -> Self {
+        Self(self.0.json(input))
+    }
+
+    /// Sends it.
+    pub(crate) async fn send(self) -> Reply {
+        let response = self.0.send().await.unwrap();
+        let (status, headers) = (response.status(), response.headers().clone());
+        Reply { status, headers, text: response.text().await.unwrap() }
+    }
+}
+
+/// An answer.
+#[derive(Debug)]
+pub(crate) struct Reply {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) text: String,
+}
+
+impl Reply {
+    /// The output of a successful call; null if there is none.
+    pub(crate) fn expect_ok(self) -> Value {
+        assert_eq!(self.status, StatusCode::OK, "{}", self.text);
+        if self.text.is_empty() { Value::Null } else { serde_json::from_str(&self.text).unwrap() }
+    }
+
+    /// Status and name of an error.
+    pub(crate) fn error(&self) -> (u16, String) {
+        let (status, name, _) = self.error_with_message();
+        (status, name)
+    }
+
+    /// Status, name and message of an error.
+    pub(crate) fn error_with_message(&self) -> (u16, String, String) {
+        let envelope: Value = serde_json::from_str(&self.text).unwrap_or_else(|_| panic!("{self:?}"));
+        let text = |name: &str| envelope[name].as_str().unwrap_or_else(|| panic!("{self:?}")).to_owned();
+        (self.status.as_u16(), text("error"), text("message"))
+    }
+}

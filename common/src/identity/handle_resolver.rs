@@ -1,0 +1,195 @@
+//! Which DID a handle of another server stands for.
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use atproto::syntax::{Did, Handle};
+use futures_util::future::{Either, select};
+use reqwest::Client;
+use serde::Deserialize;
+use url::Url;
+
+use super::handle_dns::HandleDns;
+use crate::config::IdentityConfig;
+use crate::http::{GuardedClient, read_limited};
+
+/// Longest answer of an appview, in bytes.
+const MAX_ANSWER: u64 = 16 * 1024;
+/// Redirects that a handle's site may answer with.
+const MAX_REDIRECTS: u8 = 3;
+
+/// Resolves handles that are not of this server; cheap to clone.
+///
+/// Asks the appview if there is one, since it has most of them at hand. Then the DNS and the handle's own site, both at
+/// once; if they disagree the DNS is right. Then the name servers of `PDS_HANDLE_BACKUP_NAMESERVERS`.
+#[derive(Clone, Debug)]
+pub struct HandleResolver(Arc<Sources>);
+
+#[derive(Debug)]
+struct Sources {
+    appview: Option<(Url, Client)>,
+    /// `None` on a machine that does not say where its name servers are.
+    dns: Option<HandleDns>,
+    web: GuardedClient,
+    backup_servers: Vec<String>,
+    timeout: Duration,
+}
+
+impl HandleResolver {
+    /// Makes a resolver. `web` is a client for documents, which reaches public hosts only; `appview` is the origin of the
+    /// appview and a client for it.
+    pub fn new(web: GuardedClient, appview: Option<(Url, Client)>, config: &IdentityConfig) -> Self {
+        let dns = HandleDns::system().inspect_err(|error| {
+            tracing::warn!(error = error as &dyn std::error::Error, "handles are resolved without DNS");
+        });
+        Self(Arc::new(Sources {
+            appview,
+            dns: dns.ok(),
+            web,
+            backup_servers: config.handle_backup_nameservers.clone(),
+            timeout: config.resolver_timeout,
+        }))
+    }
+
+    /// The DID that `handle` says it stands for; `None` if nobody knows. Whether the DID agrees, its document says.
+    pub async fn find_did(&self, handle: &Handle) -> Option<Did> {
+        let sources = &self.0;
+        if let Some(did) = sources.in_time(sources.ask_appview(handle)).await {
+            return Some(did);
+        }
+        if let Some(did) = sources.in_time(sources.ask_owner(handle)).await {
+            return Some(did);
+        }
+        sources.in_time(sources.ask_backup(handle)).await
+    }
+}
+
+impl Sources {
+    /// Gives up after `PDS_ID_RESOLVER_TIMEOUT`.
+    async fn in_time(&self, found: impl Future<Output = Option<Did>>) -> Option<Did> {
+        tokio::time::timeout(self.timeout, found).await.ok().flatten()
+    }
+
+    async fn ask_appview(&self, handle: &Handle) -> Option<Did> {
+        #[derive(Deserialize)]
+        struct Answer {
+            did: Did,
+        }
+        let (origin, client) = self.appview.as_ref()?;
+        let mut url = origin.join("/xrpc/com.atproto.identity.resolveHandle").ok()?;
+        url.query_pairs_mut().append_pair("handle", handle.as_str());
+        let response = client.get(url).send().await.ok()?.error_for_status().ok()?;
+        let body = read_limited(response, MAX_ANSWER).await.ok()?;
+        Some(serde_json::from_slice::<Answer>(&body).ok()?.did)
+    }
+
+    /// Asks where the handle's owner may have put it.
+    async fn ask_owner(&self, handle: &Handle) -> Option<Did> {
+        let (dns, site) = (pin!(self.ask_dns(handle)), pin!(self.ask_site(handle)));
+        match select(dns, site).await {
+            Either::Left((Some(did), _)) => Some(did),
+            Either::Left((None, site)) => site.await,
+            Either::Right((found, dns)) => dns.await.or(found),
+        }
+    }
+
+    async fn ask_dns(&self, handle: &Handle) -> Option<Did> {
+        self.dns.as_ref()?.find(handle).await
+    }
+
+    async fn ask_site(&self, handle: &Handle) -> Option<Did> {
+        let url = Url::parse(&format!("https://{handle}/.well-known/atproto-did")).ok()?;
+        // Reference: whatever the status.
+        let answer = self.web.fetch(&url, "text/plain", MAX_REDIRECTS).await.ok()?;
+        std::str::from_utf8(&answer.body).ok()?.lines().next()?.trim().parse().ok()
+    }
+
+    async fn ask_backup(&self, handle: &Handle) -> Option<Did> {
+        HandleDns::of(&self.backup_servers).await?.find(handle).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use axum::extract::Query;
+    use axum::routing::get;
+    use axum::{Json, Router};
+    use hickory_resolver::proto::op::{Message, MessageType, ResponseCode};
+    use hickory_resolver::proto::rr::rdata::TXT;
+    use hickory_resolver::proto::rr::{RData, Record};
+    use serde_json::json;
+    use tokio::net::{TcpListener, UdpSocket};
+
+    use super::*;
+    use crate::config::Config;
+
+    const TIMEOUT: Duration = Duration::from_millis(500);
+
+    fn handle(text: &str) -> Handle {
+        text.parse().unwrap()
+    }
+
+    fn resolver(appview: Option<Url>, backup_servers: Vec<String>) -> HandleResolver {
+        let mut config = Config::for_tests();
+        config.identity.resolver_timeout = TIMEOUT;
+        config.identity.handle_backup_nameservers = backup_servers;
+        let web = GuardedClient::for_documents(&config.fetch).unwrap();
+        let client = crate::http::internal(TIMEOUT).unwrap();
+        HandleResolver::new(web, appview.map(|url| (url, client)), &config.identity)
+    }
+
+    /// A name server that knows one handle; gives its address.
+    async fn name_server(handle: &'static str, text: &'static str) -> String {
+        let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let address = socket.local_addr().unwrap().to_string();
+        tokio::spawn(async move {
+            let mut buffer = [0; 512];
+            while let Ok((length, peer)) = socket.recv_from(&mut buffer).await {
+                let query = Message::from_vec(&buffer[..length]).unwrap();
+                socket.send_to(&answer(query, handle, text).to_vec().unwrap(), peer).await.unwrap();
+            }
+        });
+        address
+    }
+
+    fn answer(query: Message, handle: &str, text: &str) -> Message {
+        let question = query.queries[0].clone();
+        let mut reply = query;
+        reply.metadata.message_type = MessageType::Response;
+        if question.name().to_utf8() == format!("_atproto.{handle}.") {
+            // A long text comes in pieces.
+            let (front, back) = text.split_at(text.len() / 2);
+            let data = RData::TXT(TXT::new(vec![front.to_owned(), back.to_owned()]));
+            reply.add_answer(Record::from_rdata(question.name().clone(), 60, data));
+        } else {
+            reply.metadata.response_code = ResponseCode::NXDomain;
+        }
+        reply
+    }
+
+    #[tokio::test]
+    async fn the_appview_is_asked_first() {
+        let known = |Query(query): Query<HashMap<String, String>>| async move {
+            let found = query["handle"] == "alice.test";
+            if found { Ok(Json(json!({ "did": "did:plc:alice" }))) } else { Err(axum::http::StatusCode::BAD_REQUEST) }
+        };
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let app = Router::new().route("/xrpc/com.atproto.identity.resolveHandle", get(known));
+        tokio::spawn(async { axum::serve(listener, app).await });
+        let resolver = resolver(Some(url.parse().unwrap()), Vec::new());
+        assert_eq!(resolver.find_did(&handle("alice.test")).await.map(String::from).as_deref(), Some("did:plc:alice"));
+        assert_eq!(resolver.find_did(&handle("bob.test")).await, None);
+    }
+
+    #[tokio::test]
+    async fn the_backup_name_servers_are_asked_last() {
+        let server = name_server("alice.test", "did=did:plc:alice").await;
+        let resolver = resolver(None, vec!["no.such.server.invalid".to_owned(), server]);
+        assert_eq!(resolver.find_did(&handle("alice.test")).await.map(String::from).as_deref(), Some("did:plc:alice"));
+        assert_eq!(resolver.find_did(&handle("bob.test")).await, None);
+    }
+}
