@@ -132,7 +132,6 @@ pub async fn repo_head(pool: &PgPool, account: AccountId) -> Vec<u8> {
     query.fetch_one(pool).await.expect("a repo")
 }
 
-<<<<<<< HEAD
 /// Hides a record as a moderator would.
 ///
 /// # Panics
@@ -145,12 +144,12 @@ pub async fn take_record_down(pool: &PgPool, account: AccountId, collection: &st
         rkey,
     );
     query.execute(pool).await.expect("an update");
-=======
+}
+
 /// Deletes the row of an account, and with it what hangs on it.
 ///
 /// # Panics
 /// If Postgres refuses.
 pub async fn delete_account(pool: &PgPool, did: &str) {
     sqlx::query!("DELETE FROM account WHERE did = $1", did).execute(pool).await.expect("a deletion");
->>>>>>> 6e015b8 (Answer resolveHandle and atproto-did, and test the session methods over real sockets)
 }
