@@ -26,7 +26,7 @@ have_postgres() {
 
 # Prints the packages that are missing for the purpose $1.
 missing() {
-    have cc || echo build-essential
+    { have cc && have make; } || echo build-essential
     have_postgres || echo postgresql
     have redis-server || echo redis-server
     # Any release that can install: the tests bring the Node that runs them.

@@ -20,8 +20,9 @@ use super::redis::Redis;
 /// The database of the programs.
 const DATABASE: &str = "pds";
 /// What is the same in every stack: easy to sign up to, and with nothing beyond this machine.
-const SETTINGS: [(&str, &str); 7] = [
+const SETTINGS: [(&str, &str); 8] = [
     ("LOG_ENABLED", "true"),
+    ("LOG_FORMAT", "text"),
     ("PDS_DEV_MODE", "true"),
     ("PDS_EMAIL_FROM_ADDRESS", "rookery@localhost"),
     ("PDS_HOSTNAME", "localhost"),
