@@ -49,7 +49,7 @@ impl World {
     }
 
     async fn events(&self) -> Vec<Event> {
-        let stored = Sequencer::new(self.db.pool()).list_after(START, 100).await.unwrap();
+        let stored = Sequencer::new(self.db.pool()).list_after(START, 100).await.unwrap().events;
         let decode = |event: &crate::sequencer::StoredEvent| {
             let bytes = frame(event.kind, &event.body, event.seq).unwrap();
             let Frame::Event { event, .. } = Frame::decode(&bytes).unwrap() else { panic!("an event") };

@@ -15,6 +15,9 @@ pub use tail::Wakeups;
 /// The stream position before the first event.
 pub const START: i64 = 0;
 
+/// Bytes of bodies in one page, give or take an event. Most events have some thousand, but one may have two million.
+const PAGE_BYTES: usize = 1024 * 1024;
+
 /// An event as it is stored.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct StoredEvent {
@@ -24,6 +27,15 @@ pub struct StoredEvent {
     pub kind: Kind,
     /// DAG-CBOR of the body without `seq`.
     pub body: Vec<u8>,
+}
+
+/// Events that follow each other in the log.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Page {
+    /// The events, by rising seq. There may be gaps: the events of deleted accounts are gone.
+    pub events: Vec<StoredEvent>,
+    /// True if the page is full, so that more may follow; else the log ends, or ended, with this page.
+    pub is_full: bool,
 }
 
 /// Reads the log.
@@ -43,9 +55,14 @@ impl Sequencer {
         store::find_newest(&mut *self.pool.acquire().await?).await
     }
 
-    /// A page of events in order, from after `seq`.
-    pub async fn list_after(&self, seq: i64, limit: u16) -> sqlx::Result<Vec<StoredEvent>> {
-        store::list_after(&mut *self.pool.acquire().await?, seq, i64::from(limit)).await
+    /// A page of events in order, from after `seq`: at most `limit`, and fewer if they are large.
+    pub async fn list_after(&self, seq: i64, limit: u16) -> sqlx::Result<Page> {
+        let mut conn = self.pool.acquire().await?;
+        let bytes = i64::try_from(PAGE_BYTES).unwrap_or(i64::MAX);
+        let events = store::list_after(&mut conn, seq, i64::from(limit), bytes).await?;
+        let bytes: usize = events.iter().map(|event| event.body.len()).sum();
+        let is_full = events.len() >= usize::from(limit) || bytes >= PAGE_BYTES;
+        Ok(Page { events, is_full })
     }
 
     /// When the first event after `seq` was numbered; `None` if there is none.

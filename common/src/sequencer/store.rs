@@ -11,18 +11,30 @@ pub(super) async fn find_newest(conn: &mut PgConnection) -> sqlx::Result<i64> {
     sqlx::query_scalar!("SELECT last_seq FROM sequencer").fetch_one(conn).await
 }
 
-/// A page of events in order, from after `seq`.
-pub(super) async fn list_after(conn: &mut PgConnection, seq: i64, limit: i64) -> sqlx::Result<Vec<StoredEvent>> {
+/// Events in order, from after `seq`: at most `limit`, and no more than one beyond `bytes` of bodies.
+pub(super) async fn list_after(
+    conn: &mut PgConnection,
+    seq: i64,
+    limit: i64,
+    bytes: i64,
+) -> sqlx::Result<Vec<StoredEvent>> {
     let rows = sqlx::query!(
         r#"
             SELECT seq, kind, body
-            FROM repo_event
-            WHERE seq > $1
+            FROM (
+                SELECT
+                    seq, kind, body,
+                    sum(octet_length(body)) OVER (
+                        ORDER BY seq ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
+                    ) AS bytes_before
+                FROM (SELECT seq, kind, body FROM repo_event WHERE seq > $1 ORDER BY seq LIMIT $2) AS page
+            ) AS counted
+            WHERE coalesce(bytes_before, 0) < $3
             ORDER BY seq
-            LIMIT $2
         "#,
         seq,
         limit,
+        bytes,
     )
     .fetch_all(conn)
     .await?;

@@ -35,14 +35,15 @@ impl Wakeups {
             }
             return;
         };
-        match timeout(POLL, listener.recv()).await {
+        match timeout(POLL, listener.try_recv()).await {
             // One look into the log serves all that is waiting.
-            Ok(Ok(_)) => while listener.next_buffered().is_some() {},
+            Ok(Ok(Some(_))) => while listener.next_buffered().is_some() {},
+            // The connection broke and was made again: what was notified in between is lost.
+            Ok(Ok(None)) | Err(_) => {}
             Ok(Err(error)) => {
                 warn!(%error, "lost the notifications of new events; polling");
                 self.listener = None;
             }
-            Err(_) => {}
         }
     }
 }

@@ -53,6 +53,17 @@ impl TestDb {
         connect(&self.server, &self.name)
     }
 
+    /// Breaks every connection to it, as a failover does. Connections made afterwards work.
+    ///
+    /// # Panics
+    /// If the server refuses.
+    pub async fn break_connections(&self) {
+        let mut admin = self.server.connect().await.expect("the server of TEST_DATABASE_URL answers");
+        let query =
+            sqlx::query!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1", self.name);
+        query.fetch_all(&mut admin).await.expect("the test server obeys");
+    }
+
     /// Its URL, for a program started by the test.
     pub fn url(&self) -> String {
         url(&self.server, &self.name)

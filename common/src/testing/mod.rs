@@ -3,6 +3,7 @@
 #![expect(clippy::expect_used, reason = "a test ends where its surroundings fail")]
 
 mod database;
+pub mod log;
 mod plc;
 pub mod seed;
 
