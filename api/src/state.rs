@@ -85,10 +85,7 @@ impl AppState {
         let policy = Policy::from_config(&config).map_err(StartError::Policy)?;
         let sequencer = Sequencer::new(database.clone());
         let shutdown = Shutdown::default();
-        let stream = firehose::Settings {
-            backfill_window: config.subscription.backfill_limit,
-            max_waiting: config.subscription.max_buffer,
-        };
+        let stream = firehose::Settings::new(config.subscription.backfill_limit, config.subscription.max_buffer);
         Ok(Self {
             tokens: SessionTokens::new(&config, clock.clone()),
             accounts: services.accounts.clone(),

@@ -3,14 +3,18 @@
 //! One [`tail`] a replica reads every event once, encodes its frame once and keeps the recent ones in a [`ring`]. A
 //! [`subscriber`] is nothing but a position in the stream: where the ring reaches back to it, it takes frames from there,
 //! else it reads pages of the log. Both give the same frames in the same order, so a backfill runs into the live stream
-//! without a gap or a repeat, on whatever replica the subscriber lands.
+//! without a gap or a repeat, on whatever replica the subscriber lands. One that cannot keep its [`pace`] is sent away.
 //!
 //! Source: atproto.com/specs/event-stream, atproto.com/specs/sync.
 
+mod pace;
 mod ring;
+mod socket;
 mod start;
 mod subscriber;
 mod tail;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::sync::Arc;
@@ -20,21 +24,39 @@ use axum::extract::ws::WebSocket;
 use common::clock::Clock;
 use common::sequencer::Sequencer;
 use tokio::sync::Semaphore;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use self::ring::Ring;
 use self::subscriber::Subscriber;
 use crate::http::Shutdown;
+use crate::xrpc::XrpcError;
 
 /// Pages of backfill that a replica reads from Postgres at once.
 const BACKFILLS: usize = 4;
+/// See [`Settings::grace`].
+const GRACE: Duration = Duration::from_secs(5);
+/// See [`Settings::stall`].
+const STALL: Duration = Duration::from_secs(30);
 
 /// How the stream treats its subscribers.
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
     /// How far back a cursor may reach.
     pub backfill_window: Duration,
-    /// Events that may wait for a subscriber that does not read.
+    /// Events that may wait for a subscriber that had caught up.
     pub max_waiting: usize,
+    /// How long more than `max_waiting` may wait: a burst is not the subscriber's fault.
+    pub grace: Duration,
+    /// How long any subscriber may take nothing of what there is for it. Also how long the stream may be quiet before a
+    /// ping shows proxies, and the network, that both ends are still there.
+    pub stall: Duration,
+}
+
+impl Settings {
+    /// The settings that an operator can make, with the usual patience.
+    pub fn new(backfill_window: Duration, max_waiting: usize) -> Self {
+        Self { backfill_window, max_waiting, grace: GRACE, stall: STALL }
+    }
 }
 
 /// The event stream of this replica. Cheap to clone.
@@ -63,9 +85,23 @@ impl Firehose {
         Self { sequencer, clock, settings, ring, backfills: Arc::new(Semaphore::new(BACKFILLS)), shutdown }
     }
 
-    /// Serves one subscriber until it leaves, fails or the replica stops. `cursor` is the parameter as the client sent it.
-    pub async fn serve(self, socket: WebSocket, cursor: Option<String>) {
-        let tasks = self.shutdown.tasks().clone();
-        tasks.track_future(Subscriber::new(self, socket).run(cursor)).await;
+    /// Announces a subscriber, so that a stop of the replica waits for it: its socket opens only after its request is
+    /// answered.
+    pub fn expect(self) -> Expected {
+        Expected { _counted: self.shutdown.tasks().token(), firehose: self }
+    }
+}
+
+/// The place of a subscriber whose socket is about to open.
+pub struct Expected {
+    firehose: Firehose,
+    _counted: TaskTrackerToken,
+}
+
+impl Expected {
+    /// Serves the subscriber until it leaves, fails or the replica stops. `cursor` is the seq of the last event it has; an
+    /// error, what is wrong with its parameters.
+    pub async fn serve(self, socket: WebSocket, cursor: Result<Option<i64>, XrpcError>) {
+        Subscriber::new(self.firehose.clone(), socket).run(cursor).await;
     }
 }

@@ -65,6 +65,12 @@ impl Ring {
         Some(ring.queue.range(first..).take(limit).cloned().collect())
     }
 
+    /// Waits until no subscriber is left.
+    #[cfg(test)]
+    pub(super) async fn deserted(&self) {
+        self.newest.closed().await;
+    }
+
     fn lock(&self) -> MutexGuard<'_, Frames> {
         self.frames.lock().unwrap_or_else(PoisonError::into_inner)
     }

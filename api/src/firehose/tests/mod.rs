@@ -1,0 +1,5 @@
+//! The stream over real sockets, on a log that the tests write themselves.
+
+mod faults;
+mod join;
+mod stage;
