@@ -9,6 +9,7 @@ use anyhow::{Context as _, Result, anyhow, bail};
 use nix::sys::signal::Signal;
 use nix::unistd::{Uid, User};
 use tempfile::TempDir;
+use tokio::time::{Instant, sleep};
 
 use super::process::{Launch, Server};
 use super::{port, secret};
@@ -60,6 +61,7 @@ impl Postgres {
         if !data.join("PG_VERSION").exists() {
             init(&programs, dir, &data, user.as_ref()).await?;
         }
+        predecessor_ended(&data).await?;
         port::with_free(async |port| {
             let mut server = launch(&programs, &data, port, durability, user.as_ref()).spawn(log)?;
             server.until_ready(async || is_ready(&programs, port).await).await?;
@@ -192,6 +194,22 @@ async fn init(programs: &Path, dir: &Path, data: &Path, user: Option<&User>) -> 
         .current_dir(dir);
     initdb.finish().await?;
     fs::rename(&draft, data).with_context(|| format!("cannot make {}", data.display()))
+}
+
+/// Waits for a server of a stack that was killed: it was told to stop, and may still be writing.
+async fn predecessor_ended(data: &Path) -> Result<()> {
+    let lock = fs::read_to_string(data.join("postmaster.pid")).unwrap_or_default();
+    let process = Path::new("/proc").join(lock.lines().next().unwrap_or_default()).join("cmdline");
+    // The number may belong to a stranger by now.
+    let runs = || fs::read_to_string(&process).is_ok_and(|command| command.contains(&*data.to_string_lossy()));
+    let deadline = Instant::now() + STOP_GRACE;
+    while runs() {
+        if Instant::now() > deadline {
+            bail!("another Postgres uses {} and does not stop", data.display());
+        }
+        sleep(Duration::from_millis(50)).await;
+    }
+    Ok(())
 }
 
 /// The command that runs the server. SIGINT is Postgres' fast shutdown; SIGTERM would wait for its clients.
