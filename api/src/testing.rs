@@ -9,7 +9,7 @@ use http::{HeaderMap, StatusCode};
 use serde_json::{Value, json};
 
 use crate::{
-    Overrides, Pds,
+    AppState, Overrides, Pds,
     xrpc::{Kind, Method},
 };
 
@@ -58,6 +58,11 @@ impl TestApi {
             replicas.push(replica);
         }
         Self { replicas, http: reqwest::Client::builder().build().unwrap(), db, plc, clock }
+    }
+
+    /// The services of the first replica.
+    pub(crate) fn app(&self) -> &AppState {
+        self.replicas[0].ctx()
     }
 
     /// A call of a method on the first replica.
@@ -111,6 +116,11 @@ impl Call {
         let mut request = request.unwrap();
         request.url_mut().query_pairs_mut().extend_pairs(parameters);
         Self(reqwest::RequestBuilder::from_parts(client, request))
+    }
+
+    /// With a body of any bytes, declared as JSON.
+    pub(crate) fn malformed_json(self, body: Vec<u8>) -> Self {
+        Self(self.0.header(http::header::CONTENT_TYPE, "application/json").body(body))
     }
 
     /// With JSON input.

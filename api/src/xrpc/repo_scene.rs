@@ -1,23 +1,13 @@
 //! What the tests of `com.atproto.repo` start from.
 
 use atproto::data::Cid;
-use atproto::syntax::{AtUri, Did, Tid};
-use axum::Router;
-use axum::body::{Body, to_bytes};
-use common::clock::Clock;
-use common::config::Config;
-use common::db::AccountId;
-use common::lifecycle::NewAccount;
-use common::testing::{FakePlc, TestDb, seed};
-use http::{Request, header};
+use atproto::syntax::{AtUri, Tid};
+use common::testing::seed;
 use serde_json::{Value, json};
-use tower::ServiceExt;
-use url::form_urlencoded;
 
+use super::Method;
 use super::com::atproto::repo::{create_record, delete_record, get_record, list_records};
-use crate::auth::AccessScope;
-use crate::state::AppState;
-use crate::xrpc::Method;
+use crate::testing::{Reply, TestAccount, TestApi};
 
 pub(in crate::xrpc) const POST: &str = "app.bsky.feed.post";
 pub(in crate::xrpc) const LIKE: &str = "app.bsky.feed.like";
@@ -73,84 +63,45 @@ pub(in crate::xrpc) struct Standing {
     pub(in crate::xrpc) rev: Tid,
 }
 
-/// An account, and what it calls with.
-pub(in crate::xrpc) struct TestAccount {
-    pub(in crate::xrpc) did: Did,
-    id: AccountId,
-    token: String,
-}
-
 /// A server of its own with two accounts. Alice is the one who calls.
 pub(in crate::xrpc) struct Scene {
-    db: TestDb,
-    _plc: FakePlc,
-    context: AppState,
-    router: Router,
+    api: TestApi,
     pub(in crate::xrpc) alice: TestAccount,
     pub(in crate::xrpc) bob: TestAccount,
 }
 
 impl Scene {
     pub(in crate::xrpc) async fn start() -> Self {
-        let (db, plc) = (TestDb::create().await, FakePlc::start().await);
-        let mut config = Config::for_tests();
-        config.identity.plc_url = plc.url();
-        let context = AppState::new(config, Clock::system(), db.pool()).unwrap();
-        let router = crate::http::router(&context);
-        let account = async |handle: &str| {
-            let request = NewAccount {
-                handle: handle.into(),
-                email: Some(format!("{handle}@mail.test")),
-                ..NewAccount::default()
-            };
-            let created = context.lifecycle.create_account(request).await.unwrap();
-            let token = context.tokens.issue_access(&created.did, AccessScope::AppPass).unwrap();
-            TestAccount { token, did: created.did, id: created.id }
-        };
-        let (alice, bob) = (account("alice.test").await, account("bob.test").await);
-        Self { db, _plc: plc, context, router, alice, bob }
+        let api = TestApi::start().await;
+        let (alice, bob) = tokio::join!(api.create_account("alice"), api.create_account("bob"));
+        Self { api, alice, bob }
     }
 
     /// Calls a procedure as Alice.
     pub(in crate::xrpc) async fn call(&self, method: Method, input: &Value) -> Result<Value, Failure> {
-        self.call_raw(method, input.to_string().into_bytes()).await
+        result(self.api.call(method).bearer(&self.alice.access).json(input).send().await)
     }
 
     /// Calls a procedure as Alice with any body.
     pub(in crate::xrpc) async fn call_raw(&self, method: Method, body: Vec<u8>) -> Result<Value, Failure> {
-        let request = post_request(method).header(header::AUTHORIZATION, format!("Bearer {}", self.alice.token));
-        self.send(request.body(Body::from(body)).unwrap()).await
+        result(self.api.call(method).bearer(&self.alice.access).malformed_json(body).send().await)
     }
 
     /// Calls a procedure without credentials.
     pub(in crate::xrpc) async fn call_anonymous(&self, method: Method, input: &Value) -> Result<Value, Failure> {
-        self.send(post_request(method).body(Body::from(input.to_string())).unwrap()).await
+        result(self.api.call(method).json(input).send().await)
     }
 
     /// Calls a query without credentials.
     pub(in crate::xrpc) async fn query(&self, method: Method, params: &[(&str, &str)]) -> Result<Value, Failure> {
-        let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(params).finish();
-        let request = Request::get(format!("/xrpc/{}?{query}", method.nsid()));
-        self.send(request.body(Body::empty()).unwrap()).await
+        result(self.api.call(method).query(params).send().await)
     }
 
     /// Calls a query with an object of texts for parameters.
     pub(in crate::xrpc) async fn query_json(&self, method: Method, params: &Value) -> Result<Value, Failure> {
-        let params: Vec<_> =
-            params.as_object().unwrap().iter().map(|(key, value)| (&**key, value.as_str().unwrap())).collect();
+        let params = params.as_object().unwrap().iter();
+        let params: Vec<_> = params.map(|(key, value)| (&**key, value.as_str().unwrap())).collect();
         self.query(method, &params).await
-    }
-
-    async fn send(&self, request: Request<Body>) -> Result<Value, Failure> {
-        let response = self.router.clone().oneshot(request).await.unwrap();
-        let status = response.status();
-        let body = to_bytes(response.into_body(), usize::MAX).await.unwrap();
-        let body: Value = serde_json::from_slice(&body).unwrap();
-        if status.is_success() {
-            return Ok(body);
-        }
-        let text = |key: &str| body[key].as_str().unwrap().to_owned();
-        Err(Failure { status: status.as_u16(), error: text("error"), message: text("message") })
     }
 
     /// Checks that a call of Alice's fails with this status, this name and a message that has this part, and that her repo
@@ -175,7 +126,8 @@ impl Scene {
 
     /// Where Alice's repo stands.
     pub(in crate::xrpc) async fn head(&self) -> Standing {
-        let repo = self.context.repos.find(&self.alice.did).await.unwrap().unwrap();
+        let did = self.alice.did.parse().unwrap();
+        let repo = self.api.app().repos.find(&did).await.unwrap().unwrap();
         Standing { head: repo.head, rev: repo.rev }
     }
 
@@ -194,7 +146,7 @@ impl Scene {
 
     /// The value of a record of Alice's.
     pub(in crate::xrpc) async fn value(&self, collection: &str, rkey: &str) -> Option<Value> {
-        let params = [("repo", self.alice.did.as_str()), ("collection", collection), ("rkey", rkey)];
+        let params = [("repo", &*self.alice.did), ("collection", collection), ("rkey", rkey)];
         match self.query(get_record::METHOD, &params).await {
             Ok(mut record) => Some(record["value"].take()),
             Err(failure) if failure.error == "RecordNotFound" => None,
@@ -204,26 +156,30 @@ impl Scene {
 
     /// The keys of a collection of Alice's, in order.
     pub(in crate::xrpc) async fn keys(&self, collection: &str) -> Vec<String> {
-        let params = [("repo", self.alice.did.as_str()), ("collection", collection), ("reverse", "true")];
+        let params = [("repo", &*self.alice.did), ("collection", collection), ("reverse", "true")];
         let answer = self.query(list_records::METHOD, &params).await.unwrap();
         let uris = answer["records"].as_array().unwrap().iter().map(|record| record["uri"].as_str().unwrap());
         uris.map(|uri| uri.rsplit('/').next().unwrap().to_owned()).collect()
     }
 
     pub(in crate::xrpc) async fn set_deactivated(&self, account: &TestAccount, deactivated: bool) {
-        seed::set_deactivated(&self.db.pool(), account.did.as_str(), deactivated).await;
+        seed::set_deactivated(&self.api.db.pool(), &account.did, deactivated).await;
     }
 
     pub(in crate::xrpc) async fn set_taken_down(&self, account: &TestAccount, taken_down: bool) {
-        seed::set_taken_down(&self.db.pool(), account.did.as_str(), taken_down).await;
+        seed::set_taken_down(&self.api.db.pool(), &account.did, taken_down).await;
     }
 
     /// Hides a record of Alice's as a moderator would.
     pub(in crate::xrpc) async fn take_record_down(&self, collection: &str, rkey: &str) {
-        seed::take_record_down(&self.db.pool(), self.alice.id, collection, rkey).await;
+        seed::take_record_down(&self.api.db.pool(), &self.alice.did, collection, rkey).await;
     }
 }
 
-fn post_request(method: Method) -> http::request::Builder {
-    Request::post(format!("/xrpc/{}", method.nsid())).header(header::CONTENT_TYPE, "application/json")
+fn result(reply: Reply) -> Result<Value, Failure> {
+    if reply.status.is_success() {
+        return Ok(reply.expect_ok());
+    }
+    let (status, error, message) = reply.error_with_message();
+    Err(Failure { status, error, message })
 }

@@ -136,10 +136,14 @@ pub async fn repo_head(pool: &PgPool, account: AccountId) -> Vec<u8> {
 ///
 /// # Panics
 /// If Postgres refuses.
-pub async fn take_record_down(pool: &PgPool, account: AccountId, collection: &str, rkey: &str) {
+pub async fn take_record_down(pool: &PgPool, did: &str, collection: &str, rkey: &str) {
     let query = sqlx::query!(
-        "UPDATE record SET takedown_ref = 'test' WHERE account_id = $1 AND collection = $2 AND rkey = $3",
-        account.get(),
+        r#"
+            UPDATE record
+            SET takedown_ref = 'test'
+            WHERE account_id = (SELECT id FROM account WHERE did = $1) AND collection = $2 AND rkey = $3
+        "#,
+        did,
         collection,
         rkey,
     );

@@ -228,7 +228,7 @@ mod tests {
     #[tokio::test]
     async fn links_are_not_replaced() {
         let scene = Scene::start().await;
-        let link = follow(scene.bob.did.as_str());
+        let link = follow(&scene.bob.did);
         let write = json!({ "$type": "com.atproto.repo.applyWrites#create", "collection": FOLLOW, "value": link });
         scene.call(METHOD, &input(&[write.clone(), write])).await.unwrap();
         assert_eq!(scene.keys(FOLLOW).await.len(), 2);

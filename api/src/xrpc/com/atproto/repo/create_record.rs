@@ -250,7 +250,7 @@ mod tests {
         let cases = [
             (LIKE, like(target), like(other), like(target)),
             (LIKE, like(&far), like(other), like(&far)),
-            (FOLLOW, follow(scene.bob.did.as_str()), follow("did:web:other.test"), follow(scene.bob.did.as_str())),
+            (FOLLOW, follow(&scene.bob.did), follow("did:web:other.test"), follow(&scene.bob.did)),
         ];
         for (collection, first, other, second) in cases {
             let input = json!({ "repo": "alice.test", "collection": collection, "record": first });
@@ -269,11 +269,22 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_hidden_link_is_replaced_as_well() {
+        let scene = Scene::start().await;
+        let input = json!({ "repo": "alice.test", "collection": FOLLOW, "record": follow(&scene.bob.did) });
+        let first = scene.create(&input).await;
+        scene.take_record_down(FOLLOW, &first).await;
+        scene.create(&input).await;
+        // Were it still there, its key could not be had.
+        scene.create(&with(&input, json!({ "rkey": first, "validate": false }))).await;
+    }
+
+    #[tokio::test]
     async fn a_link_may_replace_the_one_under_its_own_key() {
         let scene = Scene::start().await;
-        let input = json!({ "repo": "alice.test", "collection": FOLLOW, "rkey": "3jt5tsfbx2s2a", "record": follow(scene.bob.did.as_str()) });
+        let input = json!({ "repo": "alice.test", "collection": FOLLOW, "rkey": "3jt5tsfbx2s2a", "record": follow(&scene.bob.did) });
         scene.create(&input).await;
-        let second = follow(scene.bob.did.as_str());
+        let second = follow(&scene.bob.did);
         let second = with(&second, json!({ "createdAt": "2026-12-01T00:00:00.000Z" }));
         scene.create(&with(&input, json!({ "record": second }))).await;
         assert_eq!(scene.value(FOLLOW, "3jt5tsfbx2s2a").await, Some(second));
@@ -282,7 +293,7 @@ mod tests {
     #[tokio::test]
     async fn only_the_owner_of_an_active_account_writes() {
         let scene = Scene::start().await;
-        let bob = scene.bob.did.as_str();
+        let bob = &scene.bob.did;
         scene.set_deactivated(&scene.bob, true).await;
         // Reference: the state of the named account counts before its owner does.
         for repo in [bob, "bob.test"] {

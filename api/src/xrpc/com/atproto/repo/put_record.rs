@@ -150,9 +150,25 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_hidden_record_stays_hidden_until_it_is_deleted() {
+        let scene = Scene::start().await;
+        scene.call(METHOD, &input(1)).await.unwrap();
+        scene.take_record_down(CUSTOM, "one").await;
+        let again = scene.call(METHOD, &input(1)).await.unwrap();
+        assert_eq!(again.get("commit"), None, "it is there, though nobody sees it");
+        let absent = with(&input(2), json!({ "swapRecord": null }));
+        scene.assert_refused(METHOD, &absent, (400, "InvalidSwap", "Record was at ")).await;
+        scene.call(METHOD, &input(2)).await.unwrap();
+        assert_eq!(scene.value(CUSTOM, "one").await, None);
+        scene.delete(CUSTOM, "one").await;
+        scene.call(METHOD, &input(2)).await.unwrap();
+        assert_eq!(scene.value(CUSTOM, "one").await, Some(input(2)["record"].clone()));
+    }
+
+    #[tokio::test]
     async fn links_are_not_replaced() {
         let scene = Scene::start().await;
-        let link = follow(scene.bob.did.as_str());
+        let link = follow(&scene.bob.did);
         let input = json!({ "repo": "alice.test", "collection": FOLLOW, "record": link });
         for rkey in ["3jt5tsfbx2s2a", "3jt5tsfbx2s2b"] {
             scene.call(METHOD, &with(&input, json!({ "rkey": rkey }))).await.unwrap();
