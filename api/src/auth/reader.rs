@@ -56,7 +56,10 @@ where
                     Err(TokenError::Scope.into())
                 }
             }
-            Some(basic) => admin::check(&<Arc<Config>>::from_ref(state), &basic).map(|_| Self::Admin),
+            Some(Credentials::Other) => Err(XrpcError::auth_required("Invalid authorization header")),
+            Some(basic @ Credentials::Basic { .. }) => {
+                admin::check(&<Arc<Config>>::from_ref(state), &basic).map(|_| Self::Admin)
+            }
         }
     }
 }

@@ -23,8 +23,10 @@ pub async fn handle(State(app): State<AppState>, auth: AccessAuth) -> XrpcResult
 
 #[cfg(test)]
 mod tests {
+    use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
     use common::{session::ACCESS_LIFETIME, testing::seed};
-    use serde_json::json;
+    use jsonwebtoken::{Algorithm, EncodingKey};
+    use serde_json::{Value, json};
 
     use super::*;
     use crate::testing::TestApi;
@@ -60,9 +62,55 @@ mod tests {
         let alice = api.create_account("alice").await;
         let refusal = async |token: &str| api.call(METHOD).bearer(token).send().await.error();
         assert_eq!(api.call(METHOD).send().await.error(), (401, "AuthMissing".to_owned()));
-        assert_eq!(refusal("abc").await, (400, "InvalidToken".to_owned()));
-        assert_eq!(refusal(&alice.refresh).await, (400, "InvalidToken".to_owned()));
+        let bad = |name: &str| (400, name.to_owned());
+        assert_eq!(refusal("abc").await, bad("InvalidToken"));
+        assert_eq!(refusal(&alice.refresh).await, bad("InvalidToken"));
         api.clock.advance(ACCESS_LIFETIME);
-        assert_eq!(refusal(&alice.access).await, (400, "ExpiredToken".to_owned()));
+        assert_eq!(refusal(&alice.access).await, bad("ExpiredToken"));
+    }
+
+    /// A token with any header, claims and secret, signed with HS256 whatever the header says.
+    fn forge(header: &Value, claims: &Value, secret: &str) -> String {
+        let part = |json: &Value| URL_SAFE_NO_PAD.encode(json.to_string());
+        let message = format!("{}.{}", part(header), part(claims));
+        let key = EncodingKey::from_secret(secret.as_bytes());
+        let signature = jsonwebtoken::crypto::sign(message.as_bytes(), &key, Algorithm::HS256).unwrap();
+        format!("{message}.{signature}")
+    }
+
+    #[tokio::test]
+    async fn a_forged_token_is_not_accepted() {
+        const SECRET: &str = "test-jwt-secret";
+        let api = TestApi::start().await;
+        let alice = api.create_account("alice").await;
+        let now = api.clock.now().timestamp();
+        let header = json!({ "typ": "at+jwt", "alg": "HS256" });
+        let claims = json!({
+            "scope": "com.atproto.access", "aud": "did:web:localhost", "sub": alice.did, "iat": now, "exp": now + 1
+        });
+        let with = |json: &Value, name: &str, value: &str| {
+            let mut changed = json.clone();
+            changed[name] = json!(value);
+            changed
+        };
+        let genuine = forge(&header, &claims, SECRET);
+        api.call(METHOD).bearer(&genuine).send().await.expect_ok();
+        let message = genuine.rsplit_once('.').unwrap().0;
+        for (what, token) in [
+            ("without signature", format!("{message}.")),
+            ("other secret", forge(&header, &claims, "guess")),
+            ("alg none", forge(&with(&header, "alg", "none"), &claims, SECRET)),
+            ("alg HS512", forge(&with(&header, "alg", "HS512"), &claims, SECRET)),
+            ("typ JWT", forge(&with(&header, "typ", "JWT"), &claims, SECRET)),
+            ("typ of a refresh token", forge(&with(&header, "typ", "refresh+jwt"), &claims, SECRET)),
+            ("other aud", forge(&header, &with(&claims, "aud", "did:web:other.test"), SECRET)),
+            ("unknown scope", forge(&header, &with(&claims, "scope", "com.atproto.all"), SECRET)),
+            ("scope of a refresh token", forge(&header, &with(&claims, "scope", "com.atproto.refresh"), SECRET)),
+            ("service token", forge(&header, &with(&claims, "lxm", METHOD.nsid()), SECRET)),
+            ("key-bound token", forge(&header, &with(&claims, "cnf", "x"), SECRET)),
+        ] {
+            let reply = api.call(METHOD).bearer(&token).send().await;
+            assert_eq!(reply.error(), (400, "InvalidToken".to_owned()), "{what}");
+        }
     }
 }
