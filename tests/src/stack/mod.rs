@@ -15,6 +15,7 @@ pub use cluster::{Endpoints, Options, Stack};
 pub use data::DataFolder;
 pub use mail::MailCatcher;
 pub use plc::PlcDirectory;
+pub use port::free as free_ports;
 pub use postgres::{Durability, Postgres};
 pub use process::{Launch, Server};
 pub use programs::{Programs, Settings};

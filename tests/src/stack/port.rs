@@ -12,7 +12,7 @@ const ATTEMPTS: usize = 3;
 ///
 /// # Errors
 /// The kernel has none to give.
-pub(super) fn free(count: u16) -> Result<Vec<u16>> {
+pub fn free(count: u16) -> Result<Vec<u16>> {
     // All are taken before the first is let go.
     let listeners = (0..count).map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)));
     let listeners = listeners.collect::<io::Result<Vec<_>>>().context("no free port")?;

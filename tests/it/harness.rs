@@ -1,0 +1,8 @@
+//! What the tests share: replicas, clients, consumers, and a check of exported repos.
+
+pub(crate) mod account;
+pub(crate) mod archive;
+pub(crate) mod client;
+pub(crate) mod cluster;
+pub(crate) mod consumer;
+pub(crate) mod tap;

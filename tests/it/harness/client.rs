@@ -1,0 +1,96 @@
+//! A plain client of one server: no retries, no session of its own.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use bytes::Bytes;
+use reqwest::{RequestBuilder, StatusCode};
+use serde_json::Value;
+
+/// How long a call may take.
+const LIMIT: Duration = Duration::from_secs(20);
+
+/// Calls the methods of one server.
+#[derive(Clone, Debug)]
+pub(crate) struct Client {
+    origin: String,
+    http: reqwest::Client,
+}
+
+/// An answer other than success.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("{status} {name}: {message}")]
+pub(crate) struct Refusal {
+    /// HTTP status.
+    pub(crate) status: u16,
+    /// The error's name.
+    pub(crate) name: String,
+    /// The error's text.
+    pub(crate) message: String,
+}
+
+impl Client {
+    /// A client of the server at `origin`.
+    ///
+    /// # Panics
+    /// If the TLS library cannot be set up.
+    pub(crate) fn new(origin: impl Into<String>) -> Self {
+        let http = reqwest::Client::builder().timeout(LIMIT).build().expect("a client without special settings");
+        Self { origin: origin.into(), http }
+    }
+
+    /// The server.
+    pub(crate) fn origin(&self) -> &str {
+        &self.origin
+    }
+
+    /// Calls a query that gives JSON.
+    ///
+    /// # Errors
+    /// A [`Refusal`], or the server cannot be reached.
+    pub(crate) async fn get(&self, method: &str, params: &[(&str, &str)]) -> Result<Value> {
+        json(self.query(method, params)).await
+    }
+
+    /// Calls a query that gives something else.
+    ///
+    /// # Errors
+    /// A [`Refusal`], or the server cannot be reached, or breaks off in the middle.
+    pub(crate) async fn get_bytes(&self, method: &str, params: &[(&str, &str)]) -> Result<Bytes> {
+        bytes(self.query(method, params)).await
+    }
+
+    /// Calls a procedure; `token` is the session's, if there is one.
+    ///
+    /// # Errors
+    /// A [`Refusal`], or the server cannot be reached.
+    pub(crate) async fn post(&self, method: &str, token: Option<&str>, input: &Value) -> Result<Value> {
+        let mut request = self.http.post(format!("{}/xrpc/{method}", self.origin)).json(input);
+        if let Some(token) = token {
+            request = request.bearer_auth(token);
+        }
+        json(request).await
+    }
+
+    fn query(&self, method: &str, params: &[(&str, &str)]) -> RequestBuilder {
+        let query: String = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(params).finish();
+        self.http.get(format!("{}/xrpc/{method}?{query}", self.origin))
+    }
+}
+
+async fn json(request: RequestBuilder) -> Result<Value> {
+    let bytes = bytes(request).await?;
+    if bytes.is_empty() { Ok(Value::Null) } else { serde_json::from_slice(&bytes).context("the answer is no JSON") }
+}
+
+async fn bytes(request: RequestBuilder) -> Result<Bytes> {
+    let response = request.send().await?;
+    let status = response.status();
+    let bytes = response.bytes().await?;
+    if status == StatusCode::OK {
+        return Ok(bytes);
+    }
+    let envelope: Value = serde_json::from_slice(&bytes).unwrap_or_default();
+    let text = |key: &str| envelope[key].as_str().unwrap_or_default().to_owned();
+    bail!(Refusal { status: status.as_u16(), name: text("error"), message: text("message") })
+}

@@ -1,0 +1,106 @@
+//! A consumer of the event stream that keeps every frame it sees.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use atproto::crypto::PublicKey;
+use atproto::event::{Event, Frame};
+use atproto::syntax::Did;
+use bytes::Bytes;
+use futures_util::{SinkExt as _, StreamExt as _};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout_at};
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
+
+/// A subscription.
+#[derive(Debug)]
+pub(crate) struct Consumer {
+    socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
+}
+
+/// A numbered event and the bytes it came in.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Received {
+    /// Its number.
+    pub(crate) seq: i64,
+    /// The event.
+    pub(crate) event: Event,
+    /// The frame.
+    pub(crate) bytes: Bytes,
+}
+
+impl Consumer {
+    /// Subscribes at a server (`http://…`), from after `cursor` or from now.
+    ///
+    /// # Errors
+    /// The server cannot be reached or does not upgrade.
+    pub(crate) async fn connect(origin: &str, cursor: Option<i64>) -> Result<Self> {
+        let origin = origin.replacen("http", "ws", 1);
+        let query = cursor.map(|cursor| format!("?cursor={cursor}")).unwrap_or_default();
+        let url = format!("{origin}/xrpc/com.atproto.sync.subscribeRepos{query}");
+        let (socket, _) = connect_async(url).await?;
+        Ok(Self { socket })
+    }
+
+    /// The next numbered event, within `limit`.
+    ///
+    /// # Errors
+    /// The stream ends, sends something else, or nothing in time.
+    pub(crate) async fn next(&mut self, limit: Duration) -> Result<Received> {
+        let deadline = Instant::now() + limit;
+        loop {
+            let message = timeout_at(deadline, self.socket.next()).await.context("no event in time")?;
+            match message.context("the stream ends")?? {
+                Message::Binary(bytes) => return receive(bytes),
+                Message::Ping(_) | Message::Pong(_) => {}
+                other => bail!("the stream sends {other:?}"),
+            }
+        }
+    }
+
+    /// All events up to the one numbered `seq`, within `limit`.
+    ///
+    /// # Errors
+    /// As [`Consumer::next`].
+    pub(crate) async fn until(&mut self, seq: i64, limit: Duration) -> Result<Vec<Received>> {
+        let deadline = Instant::now() + limit;
+        let mut events = Vec::new();
+        while events.last().is_none_or(|last: &Received| last.seq < seq) {
+            let left = deadline.saturating_duration_since(Instant::now());
+            events.push(self.next(left).await.with_context(|| format!("after {} of {seq} events", events.len()))?);
+        }
+        Ok(events)
+    }
+
+    /// Ends the subscription.
+    pub(crate) async fn close(mut self) {
+        // Whether the server hears of it does not matter.
+        let _ = self.socket.close(None).await;
+        let _ = self.socket.flush().await;
+    }
+}
+
+fn receive(bytes: Bytes) -> Result<Received> {
+    match Frame::decode(&bytes)? {
+        Frame::Event { seq, event } => Ok(Received { seq, event, bytes }),
+        other => bail!("the stream sends {other:?}"),
+    }
+}
+
+/// Checks that every commit of `did` among `events` verifies, and that `since` and `prevData` name the one before it.
+///
+/// # Panics
+/// If not.
+pub(crate) fn assert_unbroken_chain(events: &[Received], did: &Did, key: &PublicKey) {
+    let (mut since, mut prev_data) = (None, None);
+    for received in events {
+        let Event::Commit(event) = &received.event else { continue };
+        if event.repo != *did {
+            continue;
+        }
+        let commit = event.verify(Some(key)).unwrap();
+        assert_eq!((event.since, event.prev_data), (since, prev_data), "seq {}", received.seq);
+        (since, prev_data) = (Some(event.rev), Some(commit.data));
+    }
+}
