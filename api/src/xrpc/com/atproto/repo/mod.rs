@@ -1,4 +1,6 @@
 //! `com.atproto.repo.*`: reading and writing records.
+//!
+//! Reference: it refuses record keys with offensive words in them. This server has no such list, for handles neither.
 
 pub mod apply_writes;
 pub mod create_record;
@@ -138,6 +140,33 @@ impl From<Refusal> for XrpcError {
             Refusal::Exists(_) | Refusal::Missing(_) | Refusal::TooManyWrites | Refusal::TooBig => {
                 Self::invalid_request(refusal)
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_write_that_failed_has_its_answer() {
+        let cid = Cid::raw(b"");
+        for (error, status, name, message) in [
+            (WriteError::RepoNotFound, 400, "InvalidRequest", "Could not find repo"),
+            (WriteError::Deactivated, 401, "AccountDeactivated", "Account is deactivated"),
+            (WriteError::Takendown, 401, "AccountTakedown", "Account has been taken down"),
+            (Refusal::RecordSwap(None).into(), 400, "InvalidSwap", "Record was at null"),
+            (Refusal::CommitSwap(cid).into(), 400, "InvalidSwap", &format!("Commit was at {cid}")),
+            (Refusal::TooManyWrites.into(), 400, "InvalidRequest", "Too many writes. Max: 200"),
+            (Refusal::TooBig.into(), 400, "InvalidRequest", "Too many writes. Max event size: 2MB"),
+            (WriteError::Contended, 503, "NotEnoughResources", "Service Unavailable"),
+            (CommitError::Unavailable.into(), 503, "NotEnoughResources", "Service Unavailable"),
+            (CommitError::Unknown.into(), 503, "NotEnoughResources", "Service Unavailable"),
+            (CommitError::Refused(String::new()).into(), 500, "InternalServerError", "Internal Server Error"),
+            (WriteError::Damaged(String::new()), 500, "InternalServerError", "Internal Server Error"),
+        ] {
+            let error = XrpcError::from(error);
+            assert_eq!((error.status.as_u16(), &*error.name, &*error.message), (status, name, message));
         }
     }
 }
