@@ -17,7 +17,9 @@ pub use outage::is_outage;
 pub(crate) use schema::migrations;
 pub use schema::{SchemaError, check_schema, migrate};
 use secrecy::{ExposeSecret, SecretString};
+use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::{Connection, Postgres};
 pub use sqlx::{Error, PgPool};
 
 /// How to reach Postgres, and how much of it to use.
@@ -60,6 +62,23 @@ pub fn connect(settings: &PoolSettings, application: &str) -> Result<PgPool, sql
         // A round trip before every statement; a broken connection shows at its next use anyway.
         .test_before_acquire(false)
         .connect_lazy_with(options))
+}
+
+/// A connection that works. Idle ones may have died unnoticed, all of them if Postgres failed over: whoever saw one fail
+/// should ask for this one.
+///
+/// # Errors
+/// If Postgres cannot be reached.
+pub async fn acquire_live(pool: &PgPool) -> Result<PoolConnection<Postgres>, sqlx::Error> {
+    for _ in 0..pool.options().get_max_connections() {
+        let mut conn = pool.acquire().await?;
+        if conn.ping().await.is_ok() {
+            return Ok(conn);
+        }
+        // So that it leaves the pool; how that goes does not matter.
+        let _ = conn.close().await;
+    }
+    pool.acquire().await
 }
 
 /// True if Postgres answers.

@@ -11,6 +11,7 @@ use tracing::warn;
 
 use super::plan::PlannedCommit;
 use super::store::{self, CommitBatch, Outcome};
+use crate::db;
 
 /// Commits that may wait in a replica before writers are held back.
 const QUEUE: usize = 1024;
@@ -130,14 +131,19 @@ async fn send(pool: &PgPool, batch: &[Waiting]) -> Result<Verdicts, CommitError>
     let arrays: CommitBatch = batch.iter().map(|waiting| &waiting.commit).collect();
     let mut sent_before = false;
     for _ in 0..ATTEMPTS {
-        let mut conn = match pool.acquire().await {
+        // After the first failure, every idle connection may be as dead as the one that failed.
+        let conn = if sent_before { db::acquire_live(pool).await } else { pool.acquire().await };
+        let mut conn = match conn {
             Ok(conn) => conn,
             Err(_) if sent_before => return Err(CommitError::Unknown),
             Err(_) => return Err(CommitError::Unavailable),
         };
         match store::commit_batch(&mut conn, &arrays).await {
             Ok(outcomes) => return Ok(verdicts(batch.len(), &outcomes, sent_before)),
-            Err(sqlx::Error::Database(error)) => return Err(CommitError::Refused(error.to_string())),
+            // A session that was ended may have committed before; that is an outage, too.
+            Err(error @ sqlx::Error::Database(_)) if !db::is_outage(&error) => {
+                return Err(CommitError::Refused(error.to_string()));
+            }
             Err(error) => {
                 warn!(%error, "connection lost during a commit; asking again");
                 // The connection's state is unknown: it must not go back to the pool.
