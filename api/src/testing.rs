@@ -1,5 +1,6 @@
 //! Servers for the tests of this crate: real sockets, a real database, and a PLC directory in this process.
 
+use axum::body::Bytes;
 use common::{
     clock::Clock,
     config::Config,
@@ -132,7 +133,22 @@ impl Call {
     pub(crate) async fn send(self) -> Reply {
         let response = self.0.send().await.unwrap();
         let (status, headers) = (response.status(), response.headers().clone());
-        Reply { status, headers, text: response.text().await.unwrap() }
+        let body = response.bytes().await.unwrap();
+        let text = String::from_utf8_lossy(&body).into_owned();
+        Reply { status, headers, body, text }
+    }
+
+    /// Sends it, and leaves the answer's body to be read.
+    pub(crate) async fn send_streaming(self) -> reqwest::Response {
+        self.0.send().await.unwrap()
+    }
+
+    /// The same call by another verb.
+    pub(crate) fn verb(self, verb: http::Method) -> Self {
+        let (client, request) = self.0.build_split();
+        let mut request = request.unwrap();
+        *request.method_mut() = verb;
+        Self(reqwest::RequestBuilder::from_parts(client, request))
     }
 }
 
@@ -141,6 +157,8 @@ impl Call {
 pub(crate) struct Reply {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+    /// The body, if it is text.
     pub(crate) text: String,
 }
 

@@ -13,6 +13,8 @@ mod repo_scene;
 mod response;
 mod routes;
 #[cfg(test)]
+mod sync_scene;
+#[cfg(test)]
 mod tests;
 
 pub(crate) use error::ErrorName;

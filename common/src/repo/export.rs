@@ -13,8 +13,9 @@ use atproto::data::Cid;
 use atproto::mst::{self, BlockSource, Entry, Node, Step, Walker};
 use atproto::syntax::Tid;
 use bytes::{Bytes, BytesMut};
-use sqlx::{Connection, PgConnection};
-use tokio::sync::mpsc;
+use sqlx::pool::PoolConnection;
+use sqlx::{Connection, PgConnection, Postgres};
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::time::timeout;
 
 use super::Repos;
@@ -27,6 +28,8 @@ const CHUNK: usize = 64 * 1024;
 const CHUNKS_AHEAD: usize = 16;
 /// Nodes to read ahead.
 const NODES_AHEAD: usize = 1000;
+/// How long a new export waits for others to end.
+const WAIT: Duration = Duration::from_secs(10);
 /// How long a reader may take for one chunk before its export is given up: it holds a connection and a snapshot.
 const STALL: Duration = Duration::from_secs(30);
 
@@ -36,75 +39,119 @@ pub enum ExportError {
     /// The repo is gone.
     #[error("Could not find repo")]
     RepoNotFound,
+    /// Too many exports are under way.
+    #[error("too many exports are under way")]
+    Busy,
     /// The stored tree is damaged.
     #[error("repo is damaged: {0}")]
     Damaged(String),
-    /// The reader took too long or went away.
+    /// The reader took too long.
     #[error("the reader of an export stalled")]
     Stalled,
+    /// The export ended before the repo did.
+    #[error("an export was interrupted")]
+    Interrupted,
     /// Postgres failed.
     #[error("repo storage failed")]
     Storage(#[from] sqlx::Error),
 }
 
-/// The chunks of an archive. An error ends it early, and the archive is then incomplete.
-pub type Archive = mpsc::Receiver<Result<Bytes, ExportError>>;
+/// What goes from the task that reads to the one that sends.
+enum Piece {
+    Chunk(Bytes),
+    /// The last piece. Without it, the archive is not whole, whatever kept the reading task from saying so.
+    End(Result<(), ExportError>),
+}
+
+/// An archive on its way. Dropping it ends the export.
+#[derive(Debug)]
+pub struct Archive {
+    /// `None` once the end has been told.
+    pieces: Option<mpsc::Receiver<Piece>>,
+}
+
+impl Archive {
+    /// The next bytes. `None` follows the last bytes of the whole archive only; if that is not to be had, an error comes
+    /// first.
+    pub async fn next(&mut self) -> Option<Result<Bytes, ExportError>> {
+        let end = match self.pieces.as_mut()?.recv().await {
+            Some(Piece::Chunk(chunk)) => return Some(Ok(chunk)),
+            Some(Piece::End(end)) => end,
+            None => Err(ExportError::Interrupted),
+        };
+        self.pieces = None;
+        end.err().map(Err)
+    }
+}
 
 impl Repos {
     /// Starts to export a repo; with `since`, only blocks of commits after it (and the newest commit itself).
     ///
     /// Waits for one of the few places for exports. Small repos are read at once, whatever the reader's speed.
+    ///
+    /// # Errors
+    /// `Busy` if no place gets free in time; `Storage` if Postgres cannot be reached. Whatever else goes wrong ends the
+    /// archive.
     pub async fn export(&self, account: AccountId, since: Option<Tid>) -> Result<Archive, ExportError> {
-        let place = Arc::clone(&self.exports).acquire_owned().await.map_err(|_| ExportError::Stalled)?;
-        let mut conn = self.pool.acquire().await?;
-        let (chunks, archive) = mpsc::channel(CHUNKS_AHEAD);
-        tokio::spawn(async move {
-            let mut sink = Sink { buffer: BytesMut::with_capacity(CHUNK), chunks };
-            if let Err(error) = stream(&mut conn, account, since, &mut sink).await {
-                // The reader may be gone, which is the usual error.
-                let _ = sink.chunks.try_send(Err(error));
-            }
-            drop(place);
-        });
-        Ok(archive)
+        let place = timeout(WAIT, Arc::clone(&self.exports).acquire_owned()).await;
+        let place = place.ok().and_then(Result::ok).ok_or(ExportError::Busy)?;
+        let conn = self.pool.acquire().await?;
+        let (pieces, archive) = mpsc::channel(CHUNKS_AHEAD);
+        let sink = Sink { buffer: BytesMut::with_capacity(CHUNK), pieces };
+        tokio::spawn(run(conn, place, Export { account, since, sink }));
+        Ok(Archive { pieces: Some(archive) })
     }
 }
 
-async fn stream(
-    conn: &mut PgConnection,
+/// One export.
+struct Export {
     account: AccountId,
     since: Option<Tid>,
-    sink: &mut Sink,
-) -> Result<(), ExportError> {
-    let mut snapshot = conn.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
-    let (head, commit_block) = store::find_commit(&mut snapshot, account).await?.ok_or(ExportError::RepoNotFound)?;
-    sink.buffer.extend_from_slice(&car::header(&head.cid));
-    car::section(&head.cid, &commit_block, &mut sink.buffer);
+    sink: Sink,
+}
 
-    let mut nodes = NodesAhead { account, since, nodes: HashMap::new() };
-    let mut records = RecordsAhead { account, since, page: VecDeque::new() };
-    let mut walker = Walker::new(head.root);
-    loop {
-        match walker.next(&nodes) {
-            Ok(Some(Step::Node { cid, .. })) => {
-                if let Some(block) = nodes.take(&cid) {
-                    car::section(&cid, &block, &mut sink.buffer);
+async fn run(mut conn: PoolConnection<Postgres>, place: OwnedSemaphorePermit, mut export: Export) {
+    let end = export.stream(&mut conn).await;
+    // The reader may take its time for what was read. Nobody else waits for that.
+    drop((conn, place));
+    // It may also be gone.
+    let _ = export.sink.pieces.send(Piece::End(end)).await;
+}
+
+impl Export {
+    async fn stream(&mut self, conn: &mut PgConnection) -> Result<(), ExportError> {
+        let Self { account, since, ref mut sink } = *self;
+        let mut snapshot = conn.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
+        let (head, commit_block) =
+            store::find_commit(&mut snapshot, account).await?.ok_or(ExportError::RepoNotFound)?;
+        sink.buffer.extend_from_slice(&car::header(&head.cid));
+        car::section(&head.cid, &commit_block, &mut sink.buffer);
+
+        let mut nodes = NodesAhead { account, since, nodes: HashMap::new() };
+        let mut records = RecordsAhead { account, since, page: VecDeque::new() };
+        let mut walker = Walker::new(head.root);
+        loop {
+            match walker.next(&nodes) {
+                Ok(Some(Step::Node { cid, .. })) => {
+                    if let Some(block) = nodes.take(&cid) {
+                        car::section(&cid, &block, &mut sink.buffer);
+                    }
                 }
-            }
-            Ok(Some(Step::Entry(entry))) => {
-                if let Some(value) = records.take(&mut snapshot, &entry).await? {
-                    car::section(&entry.value, &value, &mut sink.buffer);
+                Ok(Some(Step::Entry(entry))) => {
+                    if let Some(value) = records.take(&mut snapshot, &entry).await? {
+                        car::section(&entry.value, &value, &mut sink.buffer);
+                    }
                 }
+                Ok(None) => break,
+                Err(mst::Error::Missing(_)) => nodes.read(&mut snapshot, &walker).await?,
+                Err(error) => return Err(ExportError::Damaged(error.to_string())),
             }
-            Ok(None) => break,
-            Err(mst::Error::Missing(_)) => nodes.read(&mut snapshot, &walker).await?,
-            Err(error) => return Err(ExportError::Damaged(error.to_string())),
+            sink.flush_from(CHUNK).await?;
         }
-        sink.flush_from(CHUNK).await?;
+        // Nothing was changed: how the transaction ends does not matter.
+        let _ = snapshot.rollback().await;
+        sink.flush_from(1).await
     }
-    // Nothing was changed: how the transaction ends does not matter.
-    let _ = snapshot.rollback().await;
-    sink.flush_from(1).await
 }
 
 /// Nodes that the walk will come by, read before it does.
@@ -171,7 +218,7 @@ impl RecordsAhead {
 /// Where the archive goes.
 struct Sink {
     buffer: BytesMut,
-    chunks: mpsc::Sender<Result<Bytes, ExportError>>,
+    pieces: mpsc::Sender<Piece>,
 }
 
 impl Sink {
@@ -181,9 +228,33 @@ impl Sink {
             return Ok(());
         }
         let chunk = self.buffer.split().freeze();
-        match timeout(STALL, self.chunks.send(Ok(chunk))).await {
+        match timeout(STALL, self.pieces.send(Piece::Chunk(chunk))).await {
             Ok(Ok(())) => Ok(()),
-            Ok(Err(_)) | Err(_) => Err(ExportError::Stalled),
+            Ok(Err(_)) => Err(ExportError::Interrupted),
+            Err(_) => Err(ExportError::Stalled),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn only_a_told_end_is_an_end() {
+        let (pieces, receiver) = mpsc::channel(4);
+        let mut archive = Archive { pieces: Some(receiver) };
+        pieces.send(Piece::Chunk(Bytes::from_static(b"half"))).await.unwrap();
+        drop(pieces);
+        assert_eq!(archive.next().await.unwrap().unwrap(), "half");
+        assert!(matches!(archive.next().await, Some(Err(ExportError::Interrupted))));
+        assert!(archive.next().await.is_none());
+
+        let (pieces, receiver) = mpsc::channel(4);
+        let mut archive = Archive { pieces: Some(receiver) };
+        pieces.send(Piece::Chunk(Bytes::from_static(b"whole"))).await.unwrap();
+        pieces.send(Piece::End(Ok(()))).await.unwrap();
+        assert_eq!(archive.next().await.unwrap().unwrap(), "whole");
+        assert!(archive.next().await.is_none());
     }
 }

@@ -15,6 +15,9 @@ use crate::db::AccountId;
 /// Tries of a read whose tree a commit changed meanwhile.
 const ATTEMPTS: u32 = 8;
 
+/// Bytes of records that one call for blocks may ask for: the answer is made in memory.
+const MAX_BLOCKS_LEN: i64 = 16 * 1024 * 1024;
+
 /// Why no archive was made.
 #[derive(Debug, thiserror::Error)]
 pub enum ProofError {
@@ -24,6 +27,9 @@ pub enum ProofError {
     /// Some blocks are not in the repo.
     #[error("Could not find cids: {}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join(","))]
     BlocksNotFound(Vec<Cid>),
+    /// The blocks are too many bytes for one answer.
+    #[error("Too many blocks at once: more than {MAX_BLOCKS_LEN} bytes")]
+    TooBig,
     /// The stored tree is damaged.
     #[error("repo is damaged: {0}")]
     Damaged(String),
@@ -76,13 +82,16 @@ impl Repos {
     /// A CAR of the blocks with these CIDs, rooted at the newest commit.
     ///
     /// # Errors
-    /// `BlocksNotFound` names all that are not in the repo now.
+    /// `BlocksNotFound` names all that are not in the repo now. `TooBig` above 16 MiB.
     ///
     /// Source: com.atproto.sync.getBlocks.
     pub async fn blocks(&self, account: AccountId, cids: &[Cid]) -> Result<Bytes, ProofError> {
         let mut conn = self.pool.acquire().await?;
         let (head, commit_block) = store::find_commit(&mut conn, account).await?.ok_or(ProofError::RepoNotFound)?;
         let mut found: HashMap<Cid, Vec<u8>> = HashMap::from([(head.cid, commit_block)]);
+        if store::sum_value_bytes(&mut conn, account, cids).await? > MAX_BLOCKS_LEN {
+            return Err(ProofError::TooBig);
+        }
         let nodes = store::list_nodes(&mut conn, account, cids).await?;
         found.extend(nodes.into_iter().map(|node| (node.cid, node.bytes)));
         found.extend(store::list_values(&mut conn, account, cids).await?);

@@ -244,6 +244,25 @@ pub(super) async fn list_values(
     Ok(rows.into_iter().map(|row| (row.cid.0, row.value)).collect())
 }
 
+/// How many bytes the values of the records with these CIDs have.
+pub(super) async fn sum_value_bytes(conn: &mut PgConnection, account: AccountId, cids: &[Cid]) -> sqlx::Result<i64> {
+    let wanted: Vec<&[u8]> = cids.iter().map(|cid| cid.as_bytes().as_slice()).collect();
+    sqlx::query_scalar!(
+        r#"
+            SELECT coalesce(sum(bytes), 0)::bigint AS "bytes!"
+            FROM (
+                SELECT DISTINCT ON (cid) octet_length(value) AS bytes
+                FROM record
+                WHERE account_id = $1 AND cid = ANY ($2)
+            ) AS found
+        "#,
+        account.get(),
+        &wanted as _,
+    )
+    .fetch_one(conn)
+    .await
+}
+
 /// Keys of the records of `collection` that point at `target`, taken-down ones too.
 pub(super) async fn list_linking(
     conn: &mut PgConnection,

@@ -132,6 +132,23 @@ pub async fn repo_head(pool: &PgPool, account: AccountId) -> Vec<u8> {
     query.fetch_one(pool).await.expect("a repo")
 }
 
+/// Loses a record that the tree of its repo names.
+///
+/// # Panics
+/// If Postgres refuses.
+pub async fn lose_record(pool: &PgPool, did: &str, collection: &str, rkey: &str) {
+    let query = sqlx::query!(
+        r#"
+            DELETE FROM record
+            WHERE account_id = (SELECT id FROM account WHERE did = $1) AND collection = $2 AND rkey = $3
+        "#,
+        did,
+        collection,
+        rkey,
+    );
+    query.execute(pool).await.expect("a deletion");
+}
+
 /// Hides a record as a moderator would.
 ///
 /// # Panics

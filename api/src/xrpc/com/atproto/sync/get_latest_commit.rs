@@ -35,3 +35,25 @@ pub async fn handle(
     let repo = readable(&repos, &reader, did).await?;
     Ok(XrpcJson(Output { cid: repo.head, rev: repo.rev }))
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::xrpc::sync_scene::{COLLECTION, Scene};
+
+    #[tokio::test]
+    async fn the_commit_of_the_last_write_is_the_latest() {
+        let scene = Scene::start().await;
+        let genesis = scene.query(METHOD, &[]).await.expect_ok();
+        let write = json!([{
+            "$type": "com.atproto.repo.applyWrites#create", "collection": COLLECTION, "rkey": "a", "value": {}
+        }]);
+        let written = scene.write(&write).await;
+        let latest = scene.query(METHOD, &[]).await.expect_ok();
+        assert_eq!(latest, written["commit"]);
+        assert!(latest["rev"].as_str() > genesis["rev"].as_str());
+        assert_eq!(latest["cid"], scene.export().await.root.to_string());
+    }
+}

@@ -89,7 +89,11 @@ impl From<ListedRepo> for Entry {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::{Value, json};
+
     use super::*;
+    use crate::testing::TestApi;
+    use crate::xrpc::sync_scene::Scene;
 
     #[test]
     fn cursors_round_trip_and_others_are_refused() {
@@ -97,6 +101,63 @@ mod tests {
         assert_eq!(text.parse::<Cursor>().unwrap().to_string(), text);
         for bad in ["", "x", "1", "::", "x::did:plc:abc", "-1::did:plc:abc", "9223372036854775807::did:plc:abc"] {
             assert!(bad.parse::<Cursor>().is_err(), "{bad}");
+        }
+    }
+
+    async fn page(api: &TestApi, params: &[(&str, &str)]) -> (Vec<Value>, Option<String>) {
+        let page = api.call(METHOD).query(params).send().await.expect_ok();
+        (page["repos"].as_array().unwrap().clone(), page["cursor"].as_str().map(str::to_owned))
+    }
+
+    #[tokio::test]
+    async fn pages_have_every_repo_once_in_the_order_of_sign_up() {
+        let Scene { api, alice } = Scene::start().await;
+        let mut dids = vec![alice.did];
+        for name in ["bob", "carol", "dan", "eve"] {
+            dids.push(api.create_account(name).await.did);
+        }
+        let (mut listed, mut cursor) = (Vec::new(), None);
+        loop {
+            let mut params = vec![("limit", "2")];
+            params.extend(cursor.as_deref().map(|cursor| ("cursor", cursor)));
+            let (repos, next) = page(&api, &params).await;
+            assert!(repos.len() <= 2);
+            if repos.is_empty() {
+                assert_eq!(next, None, "the end is an empty page without cursor");
+                break;
+            }
+            assert!(next.is_some(), "every other page has one");
+            listed.extend(repos.into_iter().map(|repo| repo["did"].as_str().unwrap().to_owned()));
+            cursor = next;
+        }
+        assert_eq!(listed, dids);
+        assert_eq!(page(&api, &[]).await.0.len(), 5);
+    }
+
+    #[tokio::test]
+    async fn inactive_repos_are_listed_too() {
+        let scene = Scene::start().await;
+        let archive = scene.export().await;
+        let (head, rev) = (archive.root.to_string(), archive.commit().rev);
+        let entry = async || page(&scene.api, &[]).await.0.remove(0);
+        let did = &scene.alice.did;
+        assert_eq!(entry().await, json!({ "did": did, "head": head, "rev": rev, "active": true }));
+        scene.set_deactivated(true).await;
+        let expected = json!({ "did": did, "head": head, "rev": rev, "active": false, "status": "deactivated" });
+        assert_eq!(entry().await, expected);
+        scene.set_taken_down(true).await;
+        assert_eq!(entry().await["status"], "takendown");
+    }
+
+    #[tokio::test]
+    async fn wrong_parameters_are_refused() {
+        let api = TestApi::start().await;
+        let reply = api.call(METHOD).query(&[("cursor", "yesterday")]).send().await;
+        let message = "Malformed cursor".to_owned();
+        assert_eq!(reply.error_with_message(), (400, "InvalidRequest".to_owned(), message));
+        for limit in ["0", "1001", "many"] {
+            let reply = api.call(METHOD).query(&[("limit", limit)]).send().await;
+            assert_eq!(reply.error(), (400, "InvalidRequest".to_owned()), "{limit}");
         }
     }
 }

@@ -75,7 +75,7 @@ impl From<ProofError> for XrpcError {
     fn from(error: ProofError) -> Self {
         match error {
             ProofError::RepoNotFound => Self::bad_request("RepoNotFound", error),
-            ProofError::BlocksNotFound(_) => Self::invalid_request(error),
+            ProofError::BlocksNotFound(_) | ProofError::TooBig => Self::invalid_request(error),
             ProofError::Damaged(_) | ProofError::Storage(_) => Self::internal(error),
         }
     }
@@ -85,7 +85,82 @@ impl From<ExportError> for XrpcError {
     fn from(error: ExportError) -> Self {
         match error {
             ExportError::RepoNotFound => Self::bad_request("RepoNotFound", error),
-            ExportError::Damaged(_) | ExportError::Stalled | ExportError::Storage(_) => Self::internal(error),
+            ExportError::Busy => Self::unavailable(error),
+            ExportError::Damaged(_) | ExportError::Stalled | ExportError::Interrupted | ExportError::Storage(_) => {
+                Self::internal(error)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::Reply;
+    use crate::xrpc::Method;
+    use crate::xrpc::sync_scene::{COLLECTION, Caller, Scene};
+
+    use super::*;
+
+    const METHODS: [Method; 4] = [get_blocks::METHOD, get_latest_commit::METHOD, get_record::METHOD, get_repo::METHOD];
+
+    /// Calls each method with parameters that it answers.
+    async fn call_all(scene: &Scene, caller: Caller<'_>, cid: &str) -> Vec<Reply> {
+        let mut replies = Vec::new();
+        for method in METHODS {
+            let params = [("cids", cid), ("collection", COLLECTION), ("rkey", "a")];
+            replies.push(scene.query_as(caller, method, &params).await);
+        }
+        replies
+    }
+
+    #[tokio::test]
+    async fn inactive_repos_are_for_their_owner_and_the_operator_only() {
+        let scene = Scene::start().await;
+        let bob = scene.api.create_account("bob").await;
+        let cid = scene.export().await.root.to_string();
+        let did = &scene.alice.did;
+        let deactivated = ("RepoDeactivated", format!("Repo has been deactivated: {did}"));
+        let taken_down = ("RepoTakendown", format!("Repo has been taken down: {did}"));
+        for (is_deactivated, is_taken_down, (name, message)) in
+            [(true, false, &deactivated), (false, true, &taken_down), (true, true, &taken_down)]
+        {
+            scene.set_deactivated(is_deactivated).await;
+            scene.set_taken_down(is_taken_down).await;
+            for caller in [Caller::Stranger, Caller::Holder(&bob)] {
+                for reply in call_all(&scene, caller, &cid).await {
+                    assert_eq!(reply.error_with_message(), (400, (*name).to_owned(), message.clone()), "{caller:?}");
+                }
+            }
+            for caller in [Caller::Admin, Caller::Holder(&scene.alice)] {
+                for reply in call_all(&scene, caller, &cid).await {
+                    assert_eq!(reply.status, 200, "{caller:?}: {}", reply.text);
+                }
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn unknown_repos_are_not_found() {
+        let scene = Scene::start().await;
+        let cid = scene.export().await.root.to_string();
+        let unknown = "did:plc:aaaaaaaaaaaaaaaaaaaaaaaa";
+        for method in METHODS {
+            let params = [("did", unknown), ("cids", &cid), ("collection", COLLECTION), ("rkey", "a")];
+            let reply = scene.api.call(method).query(&params).send().await;
+            let message = format!("Could not find repo for DID: {unknown}");
+            assert_eq!(reply.error_with_message(), (400, "RepoNotFound".to_owned(), message), "{}", method.nsid());
+        }
+    }
+
+    #[tokio::test]
+    async fn bad_credentials_are_not_ignored() {
+        let scene = Scene::start().await;
+        let cid = scene.export().await.root.to_string();
+        for method in METHODS {
+            let params = [("cids", &*cid), ("collection", COLLECTION), ("rkey", "a")];
+            let call = scene.call_as(Caller::Stranger, method, &params).header("authorization", "Basic bm90OmFkbWlu");
+            let reply = call.send().await;
+            assert_eq!(reply.error(), (401, "AuthenticationRequired".to_owned()), "{}", method.nsid());
         }
     }
 }
