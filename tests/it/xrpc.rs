@@ -1,0 +1,4 @@
+//! What methods keep when their requests reach different replicas.
+
+mod repo_races;
+mod repo_round_robin;
