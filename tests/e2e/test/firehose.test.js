@@ -7,7 +7,7 @@ import { cborDecode } from '@atproto/lex-cbor';
 import { BlockMap, blocksToCarFile, readCarWithRoot } from '@atproto/repo';
 import { Firehose } from '@atproto/sync';
 
-import { adminHeaders, agentFor, alternatingAgent, newHandle, recordKey, signUp } from '../lib/client.js';
+import { agentFor, alternatingAgent, recordKey, signUp } from '../lib/client.js';
 import { verifyCommit } from '../lib/commit-proof.js';
 import { withDeadline } from '../lib/deadline.js';
 import { Directory } from '../lib/directory.js';
@@ -177,38 +177,6 @@ test('sign-up is announced as identity, account, commit and sync', async () => {
   assert.deepEqual([status.active, status.status], [true, undefined]);
   assert.deepEqual([commit.since, commit.prevData, commit.ops], [null, undefined, []]);
   assert.equal(sync.rev, commit.rev);
-});
-
-test('handle change, deactivation and activation are announced', async () => {
-  const agent = agentFor(servers.pds[0]);
-  const { did: account } = await signUp(agent, 'changes');
-  const handle = newHandle('changed');
-  await agent.updateHandle({ handle });
-  await agent.com.atproto.server.deactivateAccount({});
-  await agent.com.atproto.server.activateAccount();
-  const frames = (await historyOf(account, servers.pds[1])).slice(4);
-  const told = frames.map(({ type, body }) => [type, body.handle ?? body.status ?? body.active ?? null]);
-  assert.deepEqual(told, [
-    ['#identity', handle],
-    ['#account', 'deactivated'],
-    ['#account', true],
-    ['#identity', handle],
-    ['#sync', null],
-  ]);
-});
-
-test('of a deleted account only its deletion is replayed', async () => {
-  const agent = agentFor(servers.pds[0]);
-  const { did: account } = await signUp(agent, 'gone');
-  await agent.post({ text: 'soon gone' });
-  await agentFor(servers.pds[1]).com.atproto.admin.deleteAccount(
-    { did: account },
-    { headers: adminHeaders(servers.adminPassword), encoding: 'application/json' },
-  );
-  for (const origin of servers.pds) {
-    const told = (await historyOf(account, origin)).map(({ type, body }) => [type, body.active, body.status]);
-    assert.deepEqual(told, [['#account', false, 'deleted']]);
-  }
 });
 
 test('a cursor continues after the message it names, on either replica', async () => {

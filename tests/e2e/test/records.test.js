@@ -287,24 +287,6 @@ test('of simultaneous swaps of one record exactly one wins', async (t) => {
   await assertRecord(winners[0].value.data.uri, winners[0].value.data.cid);
 });
 
-test('a picture uploaded to one replica is posted through the other and served by both', async (t) => {
-  const { agent, did } = await writer(t, 'picture');
-  const png = Buffer.from(
-    'iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==',
-    'base64',
-  );
-  const { data } = await agent.uploadBlob(png, { encoding: 'image/png' });
-  const images = [{ image: data.blob, alt: 'one pixel' }];
-  await agent.post({ text: 'look', embed: { $type: 'app.bsky.embed.images', images } });
-  const cid = data.blob.ref.toString();
-  for (const reader of readers) {
-    assert.deepEqual((await reader.com.atproto.sync.listBlobs({ did })).data.cids, [cid]);
-    const blob = await reader.com.atproto.sync.getBlob({ did, cid });
-    assert.deepEqual(Buffer.from(blob.data), png);
-    assert.equal(blob.headers['content-type'], 'image/png');
-  }
-});
-
 /** A query without the client's own checks of its parameters. */
 async function raw(query) {
   const response = await fetch(new URL(`/xrpc/com.atproto.repo.${query}`, servers.pds[0]));

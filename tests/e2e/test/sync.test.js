@@ -114,25 +114,6 @@ test('an unknown account has no repo', async () => {
   await assertRefused(sync.getRepoStatus({ did: nobody }), 400, 'RepoNotFound');
 });
 
-test('a deactivated repo is closed to everybody but its owner until it is active again', async () => {
-  const agent = agentFor(servers.pds[0]);
-  const { did: owner } = await signUp(agent, 'pause');
-  const { sync } = readers[1].com.atproto;
-  const status = async () => (await sync.getRepoStatus({ did: owner })).data;
-  const { data: head } = await sync.getLatestCommit({ did: owner });
-  assert.deepEqual(await status(), { did: owner, active: true, rev: head.rev });
-
-  await agent.com.atproto.server.deactivateAccount({});
-  assert.deepEqual(await status(), { did: owner, active: false, status: 'deactivated' });
-  await assertRefused(sync.getRepo({ did: owner }), 400, 'RepoDeactivated');
-  await assertRefused(agent.post({ text: 'while away' }), 401, 'AccountDeactivated');
-  await agent.com.atproto.sync.getRepo({ did: owner });
-
-  await agent.com.atproto.server.activateAccount();
-  assert.equal((await status()).active, true);
-  await exportRepo(readers[1], owner, await directory.signingKey(owner));
-});
-
 test('listRepos names every account once, with its head', async () => {
   const { did: newest } = await signUp(agentFor(servers.pds[0]), 'newest');
   const listings = await Promise.all(readers.map((reader) => listRepos(reader, newest)));

@@ -106,7 +106,9 @@ impl From<CreateAccountError> for XrpcError {
 impl From<HandleRefusal> for XrpcError {
     fn from(refusal: HandleRefusal) -> Self {
         match refusal {
-            HandleRefusal::Syntax(_) | HandleRefusal::Invalid(_) => Self::bad_request("InvalidHandle", refusal),
+            // Reference: its schema check sees the syntax first, and has no name for it.
+            HandleRefusal::Syntax(_) => Self::invalid_request(refusal),
+            HandleRefusal::Invalid(_) => Self::bad_request("InvalidHandle", refusal),
             HandleRefusal::Reserved => Self::bad_request("HandleNotAvailable", refusal),
             HandleRefusal::UnsupportedDomain => Self::bad_request("UnsupportedDomain", refusal),
         }
@@ -181,7 +183,7 @@ mod tests {
             (
                 with(input("alice"), "handle", "al_ice.test"),
                 400,
-                "InvalidHandle",
+                "InvalidRequest",
                 "Input handle must be a valid handle: Handle parts must be 1 to 63 letters, digits or hyphens, \
                  with no hyphen at either end",
             ),
