@@ -61,11 +61,6 @@ export async function logIn(origin, identifier, password = PASSWORD) {
   return agent;
 }
 
-/** Headers of the server's administrator. */
-export function adminHeaders(password) {
-  return { authorization: `Basic ${Buffer.from(`admin:${password}`).toString('base64')}` };
-}
-
 /**
  * Asserts that `call` is refused with this status and error name, and a message that matches `message`.
  *

@@ -4,7 +4,6 @@
 export const servers = {
   pds: required('E2E_PDS_URLS').split(','),
   plc: required('E2E_PLC_URL'),
-  adminPassword: required('E2E_ADMIN_PASSWORD'),
 };
 
 function required(name) {

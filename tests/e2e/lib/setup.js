@@ -11,7 +11,6 @@ export async function globalSetup() {
   stack = await startStack({ data: process.env.E2E_DATA });
   process.env.E2E_PDS_URLS = stack.pds.join(',');
   process.env.E2E_PLC_URL = stack.plc;
-  process.env.E2E_ADMIN_PASSWORD = stack.adminPassword;
 }
 
 export async function globalTeardown() {
