@@ -2,3 +2,4 @@
 
 mod repo_races;
 mod repo_round_robin;
+mod sync_archives;

@@ -1,15 +1,18 @@
 //! An account as its owner has it.
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, anyhow};
 use atproto::crypto::PublicKey;
 use atproto::syntax::Did;
 use common::testing::FakePlc;
 use serde_json::{Value, json};
 
-use crate::harness::client::Client;
+use crate::harness::client::{Client, Refusal};
 
 /// The password of all accounts of tests.
 pub(crate) const PASSWORD: &str = "correct horse battery staple";
+
+/// Tries of one write: a killed replica costs one or two, a database that breaks all connections one for each of them.
+const TRIES: usize = 100;
 
 /// A session.
 #[derive(Clone, Debug)]
@@ -55,5 +58,26 @@ impl Account {
             input["rkey"] = rkey.into();
         }
         api.post("com.atproto.repo.createRecord", Some(&self.token), &input).await
+    }
+
+    /// Writes a post under a chosen record key, at the other of two servers if one fails, as a client would that wants it
+    /// written exactly once: the key is chosen before, so a write that went through without an answer is recognised.
+    ///
+    /// # Errors
+    /// A server refuses, or all tries fail.
+    pub(crate) async fn post_once(&self, apis: &[Client; 2], rkey: &str, first: usize) -> Result<()> {
+        let mut last = anyhow!("no try");
+        for attempt in 0..TRIES {
+            let api = &apis[(first + attempt) % apis.len()];
+            match self.post(api, rkey, Some(rkey)).await {
+                Ok(_) => return Ok(()),
+                Err(error) => match error.downcast_ref::<Refusal>() {
+                    Some(refusal) if attempt > 0 && refusal.message.contains("already exists") => return Ok(()),
+                    Some(refusal) if refusal.status < 500 => return Err(error),
+                    _ => last = error,
+                },
+            }
+        }
+        Err(last)
     }
 }

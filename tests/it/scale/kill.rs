@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use crate::harness::account::Account;
 use crate::harness::archive;
-use crate::harness::client::{Client, Refusal};
+use crate::harness::client::Client;
 use crate::harness::consumer::{Consumer, Received, assert_unbroken_chain};
-use anyhow::{Result, anyhow, ensure};
+use anyhow::{Result, ensure};
 use atproto::crypto::PublicKey;
 use atproto::syntax::Tid;
 use common::config::Config;
@@ -23,8 +23,6 @@ const WRITERS_PER_ACCOUNT: usize = 3;
 const WRITES_PER_WRITER: usize = 25;
 /// Events of a sign-up: identity, account, commit, sync.
 const SIGN_UP_EVENTS: usize = 4;
-/// Tries of one write before the test gives up: a killed replica costs one or two.
-const TRIES: usize = 50;
 const LIMIT: Duration = Duration::from_mins(1);
 /// Some moment, for record keys.
 const EPOCH_MICROS: u64 = 1_700_000_000_000_000;
@@ -148,29 +146,11 @@ async fn write(replicas: &Replicas, account: &Account, writer: usize, progress: 
     for number in 0..WRITES_PER_WRITER {
         let place = u64::try_from(writer * WRITES_PER_WRITER + number)?;
         let rkey = Tid::from_micros(EPOCH_MICROS + place, 0).to_string();
-        write_once(&clients, account, &rkey, writer + number).await?;
+        account.post_once(&clients, &rkey, writer + number).await?;
         progress.count();
         written.push(format!("app.bsky.feed.post/{rkey}"));
     }
     Ok(written)
-}
-
-/// Writes one record, at the other replica if one fails, as a client would that wants it written exactly once: the key is
-/// chosen before, so a write that went through without an answer is recognised.
-async fn write_once(clients: &[Client; 2], account: &Account, rkey: &str, first: usize) -> Result<()> {
-    let mut last = anyhow!("no try");
-    for attempt in 0..TRIES {
-        let client = &clients[(first + attempt) % clients.len()];
-        match account.post(client, rkey, Some(rkey)).await {
-            Ok(_) => return Ok(()),
-            Err(error) => match error.downcast_ref::<Refusal>() {
-                Some(refusal) if attempt > 0 && refusal.message.contains("already exists") => return Ok(()),
-                Some(refusal) if refusal.status < 500 => return Err(error),
-                _ => last = error,
-            },
-        }
-    }
-    Err(last)
 }
 
 async fn both_streams(replicas: &Replicas, newest: usize) -> Result<[Vec<Received>; 2]> {
