@@ -146,9 +146,9 @@ mod tests {
     #[tokio::test]
     async fn a_failure_in_the_middle_breaks_the_answer_off() {
         let scene = Scene::start().await;
-        let paths: Vec<_> = (0..300).map(|n| (COLLECTION, format!("{n:03}"))).collect();
+        let paths: Vec<_> = (0..2000).map(|n| (COLLECTION, format!("{n:04}"))).collect();
         scene.create(&paths, 1000).await;
-        seed::lose_record(&scene.api.db.pool(), &scene.alice.did, COLLECTION, "299").await;
+        seed::lose_record(&scene.api.db.pool(), &scene.alice.did, COLLECTION, "1999").await;
         let mut response = scene.call_as(Caller::Stranger, METHOD, &[]).send_streaming().await;
         assert_eq!(response.status(), 200);
         let mut received = 0;
