@@ -6,6 +6,10 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::reader::Reader;
 
+/// A server always holds one connection to hear of new events, and one for as long as it exports a repo. All else needs a
+/// third.
+const MIN_POOL_SIZE: u32 = 3;
+
 /// The Postgres database.
 #[derive(Clone, Debug)]
 pub struct DatabaseConfig {
@@ -13,7 +17,7 @@ pub struct DatabaseConfig {
     pub url: SecretString,
     /// A replica for public reads that need not see the caller's own writes. `PDS_DATABASE_READ_URL` (or `_FILE`).
     pub read_url: Option<SecretString>,
-    /// Connections to the primary per process. `PDS_DATABASE_POOL_SIZE`, default 10.
+    /// Connections to the primary per process. `PDS_DATABASE_POOL_SIZE`, default 10, at least 3.
     pub pool_size: u32,
 }
 
@@ -23,8 +27,8 @@ impl DatabaseConfig {
         let url = reader.require("PDS_DATABASE_URL", url);
         let read_url = read_database_url(reader, "PDS_DATABASE_READ_URL");
         let pool_size = reader.int("PDS_DATABASE_POOL_SIZE").unwrap_or(10);
-        if pool_size == 0 {
-            reader.problem("PDS_DATABASE_POOL_SIZE", "must be at least 1");
+        if pool_size < MIN_POOL_SIZE {
+            reader.problem("PDS_DATABASE_POOL_SIZE", format_args!("must be at least {MIN_POOL_SIZE}"));
         }
         Some(Self { url: url?, read_url, pool_size })
     }

@@ -41,8 +41,9 @@ pub use write::{CommitRef, WriteError};
 use crate::clock::Clock;
 use crate::keys::Keys;
 
-/// Exports that may read from Postgres at once in a replica; each holds a connection while it does.
-const EXPORTS: usize = 8;
+/// Exports that may read from Postgres at once in a replica; each holds a connection while it does, so there are never more
+/// than half as many as connections.
+const EXPORTS: u32 = 8;
 
 /// All repos of this server. Cheap to clone; the clones share their caches and the committer.
 #[derive(Clone)]
@@ -74,7 +75,7 @@ impl Repos {
             nodes: nodes::NodeStore::new(pool.clone()),
             committer: committer::Committer::start(pool.clone()),
             tids: Arc::new(Mutex::new(TidClock::new(clock_id))),
-            exports: Arc::new(Semaphore::new(EXPORTS)),
+            exports: Arc::new(Semaphore::new(exports(&pool))),
             pool,
             keys,
             clock,
@@ -95,4 +96,10 @@ impl Repos {
     fn now_micros(&self) -> u64 {
         u64::try_from(self.clock.micros()).unwrap_or_default()
     }
+}
+
+/// How many exports leave connections for everybody else.
+fn exports(pool: &PgPool) -> usize {
+    let most = (pool.options().get_max_connections() / 2).clamp(1, EXPORTS);
+    usize::try_from(most).unwrap_or(1)
 }
