@@ -18,8 +18,8 @@ use serde::de::DeserializeOwned;
 use super::{decode, nsid};
 use crate::xrpc::{Method, XrpcError, method::DEFAULT_BODY_LIMIT};
 
-/// How long a caller may take to send a JSON body.
-const JSON_DEADLINE: Duration = Duration::from_mins(1);
+/// How long a caller may take to send a body that is read as a whole, or to show that there is none.
+const BODY_DEADLINE: Duration = Duration::from_mins(1);
 
 /// JSON input as `T`, within the method's body limit.
 #[derive(Clone, Copy, Debug)]
@@ -101,7 +101,7 @@ impl<S: Sync> FromRequest<S> for NoInput {
     async fn from_request(request: Request, _state: &S) -> Result<Self, XrpcError> {
         match presence(&request) {
             Presence::Missing | Presence::Empty => Ok(Self),
-            Presence::Chunked if first_byte_absent(request.into_body()).await? => Ok(Self),
+            Presence::Chunked if in_time(first_byte_absent(request.into_body())).await?? => Ok(Self),
             Presence::Chunked | Presence::Present => Err(unexpected_body()),
         }
     }
@@ -164,12 +164,18 @@ async fn read_whole(request: Request, limit: usize) -> Result<Bytes, XrpcError> 
     }
     let (parts, body) = request.into_parts();
     let whole = Limited::new(decode::decode(&parts.headers, body)?, limit).collect();
-    match tokio::time::timeout(JSON_DEADLINE, whole).await {
-        Ok(Ok(collected)) => Ok(collected.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
-        Ok(Err(error)) => Err(unreadable(error)),
-        Err(_) => Err(XrpcError::from_status(StatusCode::REQUEST_TIMEOUT, "The request body took too long")),
+    match in_time(whole).await? {
+        Ok(collected) => Ok(collected.to_bytes()),
+        Err(error) if error.is::<LengthLimitError>() => Err(too_large()),
+        Err(error) => Err(unreadable(error)),
     }
+}
+
+/// Waits for a body, but not for ever. 408 for a caller that keeps it back.
+async fn in_time<T>(reading: impl Future<Output = T>) -> Result<T, XrpcError> {
+    tokio::time::timeout(BODY_DEADLINE, reading)
+        .await
+        .map_err(|_| XrpcError::from_status(StatusCode::REQUEST_TIMEOUT, "The request body took too long"))
 }
 
 /// A body that broke off or does not decode; which of the two is not told apart.
