@@ -114,6 +114,10 @@ impl Accounts {
     }
 
     async fn find_login(&self, identifier: &str) -> sqlx::Result<Option<store::Login>> {
+        // Text in Postgres has no NUL, so nobody's identifier does.
+        if identifier.contains('\0') {
+            return Ok(None);
+        }
         let conn = &mut *self.pool.acquire().await?;
         if identifier.contains('@') {
             return store::find_by_email(conn, identifier).await;
@@ -181,7 +185,7 @@ mod tests {
             assert_eq!(logged_in(identifier, "correct horse").await, Some(alice), "{identifier}");
             assert_eq!(logged_in(identifier, "wrong horse").await, None, "{identifier}");
         }
-        for identifier in ["bob.test", "bob@mail.test", "did:plc:bob", "alice", "", "@", "did:"] {
+        for identifier in ["bob.test", "bob@mail.test", "did:plc:bob", "alice", "", "@", "did:", "alice@mail.test\0"] {
             assert_eq!(logged_in(identifier, "correct horse").await, None, "{identifier}");
         }
     }

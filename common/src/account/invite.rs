@@ -6,6 +6,10 @@ impl Accounts {
     /// True if a sign-up may use this code now. Two sign-ups can both be told so of the last use; the statement that creates
     /// the account counts again under a lock, and is what decides.
     pub async fn is_usable_invite(&self, code: &str) -> sqlx::Result<bool> {
+        // Text in Postgres has no NUL, so no code does.
+        if code.contains('\0') {
+            return Ok(false);
+        }
         store::is_usable_invite(&mut *self.pool.acquire().await?, code).await
     }
 }
@@ -22,6 +26,7 @@ mod tests {
         let accounts = Accounts::new(pool.clone());
         let is_usable = async |code: &str| accounts.is_usable_invite(code).await.unwrap();
         assert!(!is_usable("unknown").await);
+        assert!(!is_usable("NUL\0").await);
 
         seed::invite_code(&pool, "twice", 2).await;
         seed::use_invite(&pool, "twice", seed::account(&pool, "alice.test").await).await;

@@ -46,7 +46,7 @@ struct Entry {
 /// The place of a repo in the list, `<ms>::<did>`.
 struct Cursor {
     created_at: DateTime<Utc>,
-    did: String,
+    did: Did,
 }
 
 impl FromStr for Cursor {
@@ -56,7 +56,7 @@ impl FromStr for Cursor {
         let parse = || {
             let (millis, did) = text.split_once("::")?;
             let created_at = DateTime::from_timestamp_millis(millis.parse::<u64>().ok()?.try_into().ok()?)?;
-            Some(Self { created_at, did: did.to_owned() })
+            Some(Self { created_at, did: did.parse().ok()? })
         };
         parse().ok_or_else(|| XrpcError::invalid_request("Malformed cursor"))
     }
@@ -76,7 +76,7 @@ pub async fn handle(
     let cursor = cursor.map(|cursor| cursor.parse::<Cursor>()).transpose()?;
     let after = cursor.as_ref().map(|cursor| (cursor.created_at, cursor.did.as_str()));
     let page = repos.list(after, limit.get()).await.map_err(XrpcError::internal)?;
-    let cursor = page.last().map(|last| Cursor { created_at: last.created_at, did: last.did.to_string() }.to_string());
+    let cursor = page.last().map(|last| Cursor { created_at: last.created_at, did: last.did.clone() }.to_string());
     Ok(XrpcJson(Output { cursor, repos: page.into_iter().map(Entry::from).collect() }))
 }
 
@@ -99,7 +99,17 @@ mod tests {
     fn cursors_round_trip_and_others_are_refused() {
         let text = "1700000000123::did:plc:abc";
         assert_eq!(text.parse::<Cursor>().unwrap().to_string(), text);
-        for bad in ["", "x", "1", "::", "x::did:plc:abc", "-1::did:plc:abc", "9223372036854775807::did:plc:abc"] {
+        for bad in [
+            "",
+            "x",
+            "1",
+            "::",
+            "x::did:plc:abc",
+            "1::",
+            "1::\0",
+            "-1::did:plc:abc",
+            "9223372036854775807::did:plc:abc",
+        ] {
             assert!(bad.parse::<Cursor>().is_err(), "{bad}");
         }
     }
