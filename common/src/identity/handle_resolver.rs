@@ -58,7 +58,7 @@ impl HandleResolver {
         if let Some(did) = sources.in_time(sources.ask_appview(handle)).await {
             return Some(did);
         }
-        if let Some(did) = sources.in_time(sources.ask_owner(handle)).await {
+        if let Some(did) = sources.ask_owner(handle).await {
             return Some(did);
         }
         sources.in_time(sources.ask_backup(handle)).await
@@ -84,9 +84,10 @@ impl Sources {
         Some(serde_json::from_slice::<Answer>(&body).ok()?.did)
     }
 
-    /// Asks where the handle's owner may have put it.
+    /// Asks where the handle's owner may have put it. Each source has its own time: a DNS that keeps silent must not cost
+    /// what the site has said.
     async fn ask_owner(&self, handle: &Handle) -> Option<Did> {
-        let (dns, site) = (pin!(self.ask_dns(handle)), pin!(self.ask_site(handle)));
+        let (dns, site) = (pin!(self.in_time(self.ask_dns(handle))), pin!(self.in_time(self.ask_site(handle))));
         match select(dns, site).await {
             Either::Left((Some(did), _)) => Some(did),
             Either::Left((None, site)) => site.await,
