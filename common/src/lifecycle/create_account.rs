@@ -196,6 +196,8 @@ impl Workflows {
                 Ok(id) => return Ok(id),
                 // Postgres may have made the account and died before it said so. Then its DID must live.
                 Err(error) if !is_refusal(&error) => {
+                    // It works no longer, and must not be held while waiting for another.
+                    drop(conn);
                     let account = self.services.accounts.find_by_did(&draft.did).await.ok().flatten();
                     return account.map(|account| account.id).ok_or_else(|| error.into());
                 }
