@@ -155,7 +155,6 @@ fn describe_chain(error: &(dyn StdError + 'static)) -> String {
 ///
 /// `xrpc_errors!(Error: RepoNotFound, RepoTakendown);` gives `From<Error> for XrpcError`. A variant that is left out does
 /// not compile.
-#[allow(unused_macros, reason = "no method that declares errors yet")]
 macro_rules! xrpc_errors {
     ($error:ident: $($variant:ident),+ $(,)?) => {
         impl From<$error> for $crate::xrpc::XrpcError {
