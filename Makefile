@@ -10,11 +10,6 @@ export PATH := $(PATH):$(HOME)/.cargo/bin:$(TOOLS)/bin
 
 BIN := $(or $(CARGO_TARGET_DIR),target)/debug
 STACK := $(BIN)/stack
-# Vectors that the protocol's authors share with all implementations; tests that want them are skipped without.
-INTEROP_VECTORS ?= $(wildcard $(abspath ../shared/interop))
-ifneq ($(INTEROP_VECTORS),)
-export INTEROP_VECTORS
-endif
 
 REPLICAS ?= 1
 PORT ?= 2583
