@@ -14,8 +14,9 @@ use super::store::{self, Head};
 use crate::db::AccountId;
 use crate::keys::KeyError;
 
-/// Tries of one write. Another replica may win the race for the repo; each lost race costs one.
-const ATTEMPTS: u32 = 12;
+/// Tries of one write. Another replica may win the race for the repo, many times if its caches are warmer; each lost race
+/// costs one. All of them together take some two seconds.
+const ATTEMPTS: u32 = 40;
 /// The longest pause before the second try; it grows with each further one.
 const PAUSE: Duration = Duration::from_millis(4);
 
