@@ -1,14 +1,16 @@
 //! A database per test, copied from a template that holds the current schema.
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::net::Ipv4Addr;
 use std::str::FromStr as _;
 use std::thread;
 use std::time::Duration;
 
 use secrecy::SecretString;
-use sqlx::postgres::PgConnectOptions;
+use sqlx::postgres::{PgConnectOptions, PgSslMode};
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, PgConnection, PgPool};
 
+use super::Tap;
 use crate::db::{self, PoolSettings};
 
 /// Connections of one test; many tests share the server.
@@ -62,6 +64,20 @@ impl TestDb {
         let query =
             sqlx::query!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1", self.name);
         query.fetch_all(&mut admin).await.expect("the test server obeys");
+    }
+
+    /// A pool whose statements are counted and whose connections break on demand.
+    ///
+    /// # Panics
+    /// If no port of the loopback interface is free.
+    pub async fn tap(&self) -> Tap {
+        let (server, name) = (self.server.clone(), self.name.clone());
+        let (host, port) = (server.get_host().to_owned(), server.get_port());
+        Tap::start(host, port, |tapped| {
+            let host = Ipv4Addr::LOCALHOST.to_string();
+            connect(&server.ssl_mode(PgSslMode::Disable).host(&host).port(tapped), &name)
+        })
+        .await
     }
 
     /// Its URL, for a program started by the test.

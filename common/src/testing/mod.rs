@@ -6,6 +6,10 @@ mod database;
 pub mod log;
 mod plc;
 pub mod seed;
+mod soundness;
+mod tap;
 
 pub use database::TestDb;
 pub use plc::FakePlc;
+pub use soundness::{assert_repo_is_sound, assert_stream_is_sound};
+pub use tap::{Fault, Tap};

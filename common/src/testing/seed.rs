@@ -1,10 +1,17 @@
 //! Rows that a test starts from, without the workflows that make them in earnest.
 
+use std::time::Duration;
+
+use atproto::crypto::{PublicKey, SigningKey};
+use atproto::event::Event;
+use atproto::syntax::Did;
 use sqlx::PgPool;
 
 use crate::account::PasswordHash;
+use crate::clock::Clock;
 use crate::db::AccountId;
-use crate::keys::SealedKey;
+use crate::keys::{KeyVault, SealedKey, SealingKey};
+use crate::repo::Genesis;
 
 /// The DID of the account that [`account`] makes for this handle.
 pub fn did_of(handle: &str) -> String {
@@ -173,4 +180,57 @@ pub async fn take_record_down(pool: &PgPool, did: &str, collection: &str, rkey: 
 /// If Postgres refuses.
 pub async fn delete_account(pool: &PgPool, did: &str) {
     sqlx::query!("DELETE FROM account WHERE did = $1", did).execute(pool).await.expect("a deletion");
+}
+
+/// An account that can write.
+#[derive(Clone, Debug)]
+pub struct SeededRepo {
+    /// Its number.
+    pub account: AccountId,
+    /// Its DID.
+    pub did: Did,
+    /// What its commits are signed with.
+    pub public_key: PublicKey,
+}
+
+/// What opens the keys that [`repo`] makes.
+pub fn vault() -> KeyVault {
+    KeyVault::new(SealingKey::new(&[1; 32]))
+}
+
+/// Makes an active account with a signing key and an empty repo, through the statement that sign-up ends with.
+///
+/// # Panics
+/// If Postgres refuses.
+pub async fn repo(pool: &PgPool, handle: &str) -> SeededRepo {
+    let did: Did = did_of(handle).parse().expect("a DID");
+    let key = SigningKey::generate(&mut rand::rng());
+    let genesis = Genesis::new(&did, &key, Clock::system().now()).expect("a first commit");
+    let sealed = vault().seal(&did, &key).expect("a sealed key");
+    let kinds: Vec<&str> = genesis.events.iter().map(|event| event.kind().name()).collect();
+    let bodies: Vec<Vec<u8>> = genesis.events.iter().map(Event::encode).collect();
+    let query = sqlx::query_scalar!(
+        r#"
+            SELECT account_create_v1(
+                $1, $2, $3, NULL, NULL, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15
+            ) AS "id!: AccountId"
+        "#,
+        did.as_str(),
+        handle,
+        format!("{handle}@mail.test"),
+        key.public_key().to_string(),
+        sealed.key_id.as_str(),
+        sealed.bytes,
+        genesis.head.as_bytes().as_slice(),
+        genesis.rev.to_string(),
+        genesis.root.as_bytes().as_slice(),
+        &*genesis.commit_block,
+        &*genesis.root_block,
+        &kinds as _,
+        &bodies,
+        did.as_str(),
+        Clock::system().now() + Duration::from_hours(1),
+    );
+    let account = query.fetch_one(pool).await.expect("an account with a repo");
+    SeededRepo { account, did, public_key: key.public_key() }
 }

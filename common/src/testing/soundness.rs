@@ -1,0 +1,164 @@
+//! What must be true of stored repos and of the log at any moment, whatever was done to them.
+
+use std::collections::{BTreeMap, HashMap};
+
+use atproto::commit::Commit;
+use atproto::crypto::PublicKey;
+use atproto::data::{Cid, Ipld, cbor};
+use atproto::event::{CommitEvent, Event, Frame, frame};
+use atproto::mst::{self, Key};
+use atproto::syntax::{Did, Tid};
+use sqlx::PgPool;
+
+use crate::db::{AccountId, CidColumn, TextColumn};
+use crate::sequencer::{START, Sequencer};
+
+/// Checks that a repo's rows fit together and are complete: the commit is signed and names the tree, the stored nodes are
+/// exactly those of the tree that the stored records make, the records are counted right, and the links are those of the
+/// records.
+///
+/// # Panics
+/// If they do not, or there is no such repo.
+pub async fn assert_repo_is_sound(pool: &PgPool, account: AccountId) {
+    // One snapshot, so that a repo can be looked at while it is written.
+    let mut snapshot = pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await.expect("a snapshot");
+    let repo = sqlx::query!(
+        r#"
+            SELECT
+                a.did AS "did: TextColumn<Did>", k.public_key AS "public_key: TextColumn<PublicKey>",
+                r.head AS "head: CidColumn", r.rev AS "rev: TextColumn<Tid>", r.root AS "root: CidColumn",
+                r.commit_block, r.record_count
+            FROM repo r
+            JOIN account a ON a.id = r.account_id
+            JOIN signing_key k ON k.account_id = r.account_id
+            WHERE r.account_id = $1
+        "#,
+        account.get(),
+    );
+    let repo = repo.fetch_one(&mut *snapshot).await.expect("a repo");
+    assert_eq!(Cid::dag_cbor(&repo.commit_block), repo.head.0, "the head names the commit");
+    let commit = Commit::decode(&repo.commit_block).expect("a commit");
+    commit.verify(&repo.public_key.0).expect("the account's signature");
+    assert_eq!((&commit.did, commit.rev, commit.data), (&repo.did.0, repo.rev.0, repo.root.0));
+
+    let records = sqlx::query!(
+        r#"
+            SELECT collection || '/' || rkey AS "key!: TextColumn<Key>", cid AS "cid: CidColumn",
+                rev AS "rev: TextColumn<Tid>", value
+            FROM record
+            WHERE account_id = $1
+        "#,
+        account.get(),
+    );
+    let records = records.fetch_all(&mut *snapshot).await.expect("records");
+    assert_eq!(usize::try_from(repo.record_count), Ok(records.len()), "records are counted");
+    let (mut entries, mut targets) = (BTreeMap::new(), BTreeMap::new());
+    for record in records {
+        let key = record.key.0;
+        assert_eq!(Cid::dag_cbor(&record.value), record.cid.0, "{key}");
+        assert!(record.rev.0 <= repo.rev.0, "{key}");
+        targets.extend(target(&key, &record.value).map(|target| (key.clone(), target)));
+        entries.insert(key, record.cid.0);
+    }
+
+    let nodes = sqlx::query!(
+        r#"SELECT cid AS "cid: CidColumn", rev AS "rev: TextColumn<Tid>", bytes FROM mst_node WHERE account_id = $1"#,
+        account.get(),
+    );
+    let nodes = nodes.fetch_all(&mut *snapshot).await.expect("nodes");
+    assert!(nodes.iter().all(|node| node.rev.0 <= repo.rev.0));
+    let stored: HashMap<Cid, Vec<u8>> = nodes.into_iter().map(|node| (node.cid.0, node.bytes)).collect();
+    let mut built = HashMap::new();
+    let root = mst::build(entries, |node| drop(built.insert(node.cid, node.bytes.to_vec()))).expect("a tree");
+    assert_eq!(root, repo.root.0, "the records make the tree");
+    assert!(stored == built, "exactly the tree's nodes are stored: {} of {}", stored.len(), built.len());
+
+    let links = sqlx::query!(
+        r#"SELECT collection || '/' || rkey AS "key!: TextColumn<Key>", target FROM backlink WHERE account_id = $1"#,
+        account.get(),
+    );
+    let mut links: BTreeMap<Key, String> =
+        links.fetch_all(&mut *snapshot).await.expect("links").into_iter().map(|row| (row.key.0, row.target)).collect();
+    links.retain(|_, target| !target.is_empty());
+    assert_eq!(links, targets, "the links are those of the records");
+}
+
+/// What a follow, block, like or repost points at; only well-formed targets are links.
+fn target(key: &Key, value: &[u8]) -> Option<String> {
+    let field = |value: Ipld, name: &str| match value {
+        Ipld::Map(mut fields) => fields.remove(name),
+        _ => None,
+    };
+    let subject = field(cbor::decode(value).ok()?, "subject")?;
+    let (target, prefix) = match key.collection() {
+        "app.bsky.graph.follow" | "app.bsky.graph.block" => (subject, "did:"),
+        "app.bsky.feed.like" | "app.bsky.feed.repost" => (field(subject, "uri")?, "at://"),
+        _ => return None,
+    };
+    match target {
+        Ipld::String(target) if target.starts_with(prefix) => Some(target),
+        _ => None,
+    }
+}
+
+/// Checks the whole log as a relay would: numbers without gap from 1, and for each repo one unbroken chain of commits, each
+/// of which verifies and the last of which is the repo's head. Returns the events.
+///
+/// # Panics
+/// If something is wrong.
+pub async fn assert_stream_is_sound(pool: &PgPool) -> Vec<(i64, Event)> {
+    let events = events(pool).await;
+    let seqs: Vec<i64> = events.iter().map(|(seq, _)| *seq).collect();
+    assert_eq!(seqs, (1..).take(events.len()).collect::<Vec<_>>(), "numbers without gap");
+
+    let repos = sqlx::query!(
+        r#"
+            SELECT
+                a.did AS "did: TextColumn<Did>", k.public_key AS "public_key: TextColumn<PublicKey>",
+                r.head AS "head: CidColumn"
+            FROM repo r
+            JOIN account a ON a.id = r.account_id
+            JOIN signing_key k ON k.account_id = r.account_id
+        "#,
+    );
+    for repo in repos.fetch_all(pool).await.expect("repos") {
+        let commits = events.iter().filter_map(|(_, event)| match event {
+            Event::Commit(commit) if commit.repo == repo.did.0 => Some(commit),
+            _ => None,
+        });
+        let head = assert_chain(commits, &repo.public_key.0);
+        assert_eq!(head, Some(repo.head.0), "the last commit of {} is its head", repo.did.0);
+    }
+    events
+}
+
+/// Returns the last commit.
+fn assert_chain<'a>(commits: impl Iterator<Item = &'a CommitEvent>, key: &PublicKey) -> Option<Cid> {
+    let mut before: Option<Commit> = None;
+    let mut last = None;
+    for event in commits {
+        let commit = event.verify(Some(key)).expect("a commit that verifies");
+        assert_eq!(event.since, before.as_ref().map(|before| before.rev), "since names the commit before");
+        assert_eq!(event.prev_data, before.as_ref().map(|before| before.data), "prevData names the tree before");
+        (before, last) = (Some(commit), Some(event.commit));
+    }
+    last
+}
+
+async fn events(pool: &PgPool) -> Vec<(i64, Event)> {
+    let log = Sequencer::new(pool.clone());
+    let mut events = Vec::new();
+    let mut seq = START;
+    loop {
+        let page = log.list_after(seq, 500).await.expect("a page of the log").events;
+        let Some(last) = page.last() else { return events };
+        seq = last.seq;
+        for stored in page {
+            let bytes = frame(stored.kind, &stored.body, stored.seq).expect("a body without number");
+            match Frame::decode(&bytes) {
+                Ok(Frame::Event { seq, event }) => events.push((seq, event)),
+                other => panic!("event {} is none: {other:?}", stored.seq),
+            }
+        }
+    }
+}
