@@ -3,6 +3,7 @@
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::net::Ipv4Addr;
 use std::str::FromStr as _;
+use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
@@ -15,6 +16,9 @@ use crate::db::{self, PoolSettings};
 
 /// Connections of one test; many tests share the server.
 const CONNECTIONS: u32 = 8;
+
+/// How long a test that ended waits for its database to be gone.
+const REMOVAL_PATIENCE: Duration = Duration::from_secs(1);
 
 /// A database of its own for one test, with the schema and no data. Dropping it removes the database.
 ///
@@ -89,13 +93,17 @@ impl TestDb {
 impl Drop for TestDb {
     fn drop(&mut self) {
         let (server, name) = (self.server.clone(), std::mem::take(&mut self.name));
+        let (ended, removal) = mpsc::channel::<()>();
         // A runtime of its own: the test's may be single-threaded, and is blocked in this very function.
-        let removal = thread::spawn(move || {
+        thread::spawn(move || {
+            let _ended = ended;
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             runtime.block_on(remove_database(&server, &name)).map_err(std::io::Error::other)
         });
-        // A database left behind harms nothing, and the test may be failing already.
-        let _ = removal.join();
+        // Not for long: Postgres drops nothing while a connection is in the middle of its login, and one that is being
+        // opened on the blocked runtime gets no further before this returns. The server then finishes without us. A
+        // database left behind harms nothing, and the test may be failing already.
+        let _ = removal.recv_timeout(REMOVAL_PATIENCE);
     }
 }
 
