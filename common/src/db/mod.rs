@@ -12,7 +12,7 @@ use std::time::Duration;
 
 pub use column::{CidColumn, TextColumn};
 pub use id::AccountId;
-pub use outage::is_outage;
+pub use outage::{is_lock_timeout, is_outage};
 #[cfg(feature = "testing")]
 pub(crate) use schema::migrations;
 pub use schema::{SchemaError, check_schema, migrate};

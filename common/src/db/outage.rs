@@ -11,6 +11,13 @@ pub fn is_outage(error: &(dyn Error + 'static)) -> bool {
         .any(is_away)
 }
 
+/// True if a statement waited for a lock for as long as it may.
+///
+/// Source: the PostgreSQL manual, appendix A, `lock_not_available`.
+pub fn is_lock_timeout(error: &sqlx::Error) -> bool {
+    error.as_database_error().and_then(sqlx::error::DatabaseError::code).as_deref() == Some("55P03")
+}
+
 fn is_away(error: &sqlx::Error) -> bool {
     match error {
         sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed => true,

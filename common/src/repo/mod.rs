@@ -5,13 +5,14 @@
 //! 1. [`PreparedWrite`]: checked against its schema and encoded, whatever state the repo is in.
 //! 2. `plan`: on the repo's head and tree nodes (cached; missing ones are loaded a level at a time) the pure tree code gives
 //!    the new root, the new and the dropped nodes and the proof; the commit is undone once as a check, and signed.
-//! 3. `committer`: whatever commits of different repos wait in this replica go to Postgres as one call of
-//!    `repo_commit_batch_v1`, which compares and swaps the heads, stores, and numbers the events.
+//! 3. `commit`: whatever commits of different repos wait in this replica go to Postgres as one call of
+//!    `repo_commit_batch_v2`, which compares and swaps the heads, stores, and numbers the events.
 //!
-//! A race for a repo that another replica wins is run again on the new head; only a swap the client asked for becomes an
-//! error. Nothing kept in memory here is needed for correctness.
+//! A race for a repo that another replica wins is run again on the new head; a replica that lost several may reserve the
+//! next commit, so that none starves. Only a swap the client asked for becomes an error. Nothing kept in memory here is
+//! needed for correctness.
 
-mod committer;
+mod commit;
 mod export;
 mod genesis;
 mod heads;
@@ -23,11 +24,14 @@ mod read;
 mod store;
 mod write;
 
+#[cfg(test)]
+mod tests;
+
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use atproto::syntax::{Tid, TidClock};
-pub use committer::CommitError;
+pub use commit::CommitError;
 pub use export::{Archive, ExportError};
 pub use genesis::Genesis;
 pub use plan::Refusal;
@@ -54,7 +58,9 @@ pub struct Repos {
     clock_id: u16,
     heads: heads::Heads,
     nodes: nodes::NodeStore,
-    committer: committer::Committer,
+    committer: commit::Committer,
+    /// This replica, to other replicas that write the same repo.
+    writer: commit::Writer,
     tids: Arc<Mutex<TidClock>>,
     exports: Arc<Semaphore>,
 }
@@ -70,10 +76,12 @@ impl Repos {
     pub fn new(pool: PgPool, keys: Keys, clock: Clock) -> Self {
         // Replicas that write one repo at once should not make the same TIDs; a clash only costs one of them a retry.
         let clock_id = rand::random::<u16>() % 1024;
+        let writer = commit::Writer::random();
         Self {
             heads: heads::Heads::new(),
             nodes: nodes::NodeStore::new(pool.clone()),
-            committer: committer::Committer::start(pool.clone()),
+            committer: commit::Committer::start(pool.clone(), writer),
+            writer,
             tids: Arc::new(Mutex::new(TidClock::new(clock_id))),
             exports: Arc::new(Semaphore::new(exports(&pool))),
             pool,

@@ -40,6 +40,15 @@ pub(super) struct PlannedCommit {
     pub(super) dropped_nodes: Vec<Cid>,
 }
 
+impl PlannedCommit {
+    /// Bytes that the commit sends to Postgres, but for some hundred.
+    pub(super) fn size_bytes(&self) -> usize {
+        let records: usize = self.written.iter().map(|record| record.value.len()).sum();
+        let nodes: usize = self.added_nodes.iter().map(|node| node.bytes.len()).sum();
+        self.event.len() + records + nodes
+    }
+}
+
 /// Why writes do not fit the repo's state. Final only if the head is fresh: another replica may have changed it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {

@@ -31,6 +31,6 @@ async fn a_warm_create_record_runs_one_statement() {
     // The account-state check may be another one; it is remembered for a few seconds.
     statements.retain(|statement| !statement.contains("FROM account"));
     assert_eq!(statements.len(), 1, "{statements:#?}");
-    assert!(statements[0].contains("repo_commit_batch_v1"), "{statements:#?}");
+    assert!(statements[0].contains("repo_commit_batch_v2"), "{statements:#?}");
     pds.destroy().await.unwrap();
 }

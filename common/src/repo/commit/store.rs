@@ -1,0 +1,215 @@
+//! The SQL that writes repositories.
+
+use atproto::syntax::Tid;
+use sqlx::PgConnection;
+
+use super::super::plan::PlannedCommit;
+use super::super::store::Head;
+use crate::db::{AccountId, CidColumn, TextColumn};
+
+/// A replica, as Postgres tells it from others that write the same repos.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::repo) struct Writer(i64);
+
+impl Writer {
+    /// One that no other replica has.
+    pub(in crate::repo) fn random() -> Self {
+        Self(rand::random())
+    }
+}
+
+/// What `repo_commit_batch_v2` says of one commit.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Outcome {
+    Applied,
+    /// The repo's head is this commit already: an earlier call applied it and its answer was lost.
+    AppliedBefore,
+    HeadMoved,
+    /// Somebody else is at work on the repo.
+    Busy,
+    NoRepo,
+    Deactivated,
+    Takendown,
+}
+
+/// A batch of commits in the flat form of `repo_commit_batch_v2`: one array a column, `*_commit` naming the 1-based place
+/// of the commit an element belongs to.
+#[derive(Default)]
+pub(super) struct CommitBatch<'a> {
+    account: Vec<i64>,
+    expected: Vec<&'a [u8]>,
+    head: Vec<&'a [u8]>,
+    rev: Vec<String>,
+    root: Vec<&'a [u8]>,
+    commit_block: Vec<&'a [u8]>,
+    growth: Vec<i64>,
+    event: Vec<&'a [u8]>,
+    record_commit: Vec<i32>,
+    record_collection: Vec<&'a str>,
+    record_rkey: Vec<&'a str>,
+    record_cid: Vec<&'a [u8]>,
+    record_value: Vec<&'a [u8]>,
+    record_target: Vec<Option<&'a str>>,
+    dropped_record_commit: Vec<i32>,
+    dropped_record_collection: Vec<&'a str>,
+    dropped_record_rkey: Vec<&'a str>,
+    node_commit: Vec<i32>,
+    node_cid: Vec<&'a [u8]>,
+    node_bytes: Vec<&'a [u8]>,
+    dropped_node_commit: Vec<i32>,
+    dropped_node_cid: Vec<&'a [u8]>,
+}
+
+impl<'a> FromIterator<&'a PlannedCommit> for CommitBatch<'a> {
+    fn from_iter<I: IntoIterator<Item = &'a PlannedCommit>>(commits: I) -> Self {
+        let mut batch = Self::default();
+        for (place, commit) in (1..).zip(commits) {
+            batch.push(place, commit);
+        }
+        batch
+    }
+}
+
+impl<'a> CommitBatch<'a> {
+    fn push(&mut self, place: i32, commit: &'a PlannedCommit) {
+        self.account.push(commit.account.get());
+        self.expected.push(commit.expected.as_bytes());
+        self.head.push(commit.head.cid.as_bytes());
+        self.rev.push(commit.head.rev.to_string());
+        self.root.push(commit.head.root.as_bytes());
+        self.commit_block.push(&commit.commit_block);
+        self.growth.push(commit.growth);
+        self.event.push(&commit.event);
+        for record in &commit.written {
+            self.record_commit.push(place);
+            self.record_collection.push(record.collection.as_str());
+            self.record_rkey.push(record.rkey.as_str());
+            self.record_cid.push(record.cid.as_bytes());
+            self.record_value.push(&record.value);
+            self.record_target.push(record.target.as_deref());
+        }
+        for (collection, rkey) in &commit.dropped {
+            self.dropped_record_commit.push(place);
+            self.dropped_record_collection.push(collection.as_str());
+            self.dropped_record_rkey.push(rkey.as_str());
+        }
+        for node in &commit.added_nodes {
+            self.node_commit.push(place);
+            self.node_cid.push(node.cid.as_bytes());
+            self.node_bytes.push(&node.bytes);
+        }
+        for cid in &commit.dropped_nodes {
+            self.dropped_node_commit.push(place);
+            self.dropped_node_cid.push(cid.as_bytes());
+        }
+    }
+}
+
+/// Applies a batch of `writer`'s in one statement. Gives each commit's 0-based place and what became of it.
+pub(super) async fn commit_batch(
+    conn: &mut PgConnection,
+    writer: Writer,
+    batch: &CommitBatch<'_>,
+) -> sqlx::Result<Vec<(usize, Outcome)>> {
+    let rows = sqlx::query!(
+        r#"
+            SELECT ordinal AS "ordinal!", verdict AS "verdict!"
+            FROM repo_commit_batch_v2(
+                $1,
+                $2, $3, $4, $5, $6, $7, $8, $9,
+                $10, $11, $12, $13, $14, $15,
+                $16, $17, $18,
+                $19, $20, $21,
+                $22, $23
+            )
+        "#,
+        writer.0,
+        &batch.account,
+        &batch.expected as _,
+        &batch.head as _,
+        &batch.rev,
+        &batch.root as _,
+        &batch.commit_block as _,
+        &batch.growth,
+        &batch.event as _,
+        &batch.record_commit,
+        &batch.record_collection as _,
+        &batch.record_rkey as _,
+        &batch.record_cid as _,
+        &batch.record_value as _,
+        &batch.record_target as _,
+        &batch.dropped_record_commit,
+        &batch.dropped_record_collection as _,
+        &batch.dropped_record_rkey as _,
+        &batch.node_commit,
+        &batch.node_cid as _,
+        &batch.node_bytes as _,
+        &batch.dropped_node_commit,
+        &batch.dropped_node_cid as _,
+    )
+    .fetch_all(conn)
+    .await?;
+    rows.into_iter()
+        .map(|row| {
+            let place = usize::try_from(row.ordinal - 1).map_err(|error| sqlx::Error::Decode(error.into()))?;
+            Ok((place, parse_outcome(&row.verdict)?))
+        })
+        .collect()
+}
+
+fn parse_outcome(verdict: &str) -> sqlx::Result<Outcome> {
+    Ok(match verdict {
+        "applied" => Outcome::Applied,
+        "applied_before" => Outcome::AppliedBefore,
+        "head_moved" => Outcome::HeadMoved,
+        "busy" => Outcome::Busy,
+        "no_repo" => Outcome::NoRepo,
+        "deactivated" => Outcome::Deactivated,
+        "takendown" => Outcome::Takendown,
+        other => return Err(sqlx::Error::Decode(format!("unknown verdict {other}").into())),
+    })
+}
+
+/// Waits until no statement is at work on these repos, or for as long as Postgres waits for a lock.
+pub(super) async fn await_writers(conn: &mut PgConnection, accounts: &[i64]) -> sqlx::Result<()> {
+    let query = sqlx::query!("SELECT FROM repo WHERE account_id = ANY ($1) ORDER BY account_id FOR SHARE", accounts,);
+    query.execute(conn).await?;
+    Ok(())
+}
+
+/// Reserves the repo's next commit for `writer`, for a second at most, and gives its head. Waits for a commit that is being
+/// stored. `None` if another writer was faster, or there is no such repo.
+pub(in crate::repo) async fn update_turn(
+    conn: &mut PgConnection,
+    account: AccountId,
+    writer: Writer,
+) -> sqlx::Result<Option<Head>> {
+    let row = sqlx::query!(
+        r#"
+            UPDATE repo
+            SET turn_writer = $2, turn_until = clock_timestamp() + interval '1 second'
+            WHERE account_id = $1 AND (turn_until IS NULL OR turn_until < clock_timestamp() OR turn_writer = $2)
+            RETURNING head AS "head: CidColumn", rev AS "rev: TextColumn<Tid>", root AS "root: CidColumn"
+        "#,
+        account.get(),
+        writer.0,
+    )
+    .fetch_optional(conn)
+    .await?;
+    Ok(row.map(|row| Head { cid: row.head.0, rev: row.rev.0, root: row.root.0 }))
+}
+
+/// Ends a turn of `writer`'s that came to no commit.
+pub(in crate::repo) async fn update_turn_ended(
+    conn: &mut PgConnection,
+    account: AccountId,
+    writer: Writer,
+) -> sqlx::Result<()> {
+    let query = sqlx::query!(
+        "UPDATE repo SET turn_writer = NULL, turn_until = NULL WHERE account_id = $1 AND turn_writer = $2",
+        account.get(),
+        writer.0,
+    );
+    query.execute(conn).await?;
+    Ok(())
+}

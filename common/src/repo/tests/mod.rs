@@ -1,0 +1,8 @@
+//! Repositories against a real Postgres: what two replicas, broken connections and random writes must not break.
+
+mod batches;
+mod heads;
+mod rules;
+mod stage;
+mod store;
+mod two_replicas;
