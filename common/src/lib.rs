@@ -3,11 +3,12 @@
 //! Modules form ranks; a module uses lower ranks only.
 //! * Rank 0: [`clock`], [`config`], [`db`], [`http`], [`telemetry`].
 //! * Rank 1: [`identity`], [`keys`].
-//! * Rank 2: [`account`], [`sequencer`], [`session`].
+//! * Rank 2: [`account`], [`blob`], [`sequencer`], [`session`].
 //! * Rank 3: [`repo`].
 //! * Rank 4: [`lifecycle`].
 
 pub mod account;
+pub mod blob;
 pub mod clock;
 pub mod config;
 pub mod db;

@@ -1,0 +1,137 @@
+//! Blobs: which of them an account has, and which its records refer to.
+//!
+//! Owns `blob` and `record_blob`. A commit that writes records with references stores these in its own statement (see
+//! `common::repo`), and only if each blob is there; an import stores them whether it is there or not.
+//!
+//! # Deleting a blob
+//! A commit holds a share lock on the rows of the blobs it refers to, until it stands. So whoever deletes blobs locks a
+//! row first (`FOR UPDATE`) and looks for references in a statement after that: a look in the statement that locks may
+//! be older than the lock. A commit never waits for such a lock; it comes again.
+
+mod store;
+
+use atproto::data::Cid;
+use atproto::syntax::{Nsid, RecordKey, Tid};
+use sqlx::{PgConnection, PgPool};
+
+use crate::db::AccountId;
+
+/// A record's reference to a blob.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Reference {
+    /// The blob.
+    pub cid: Cid,
+    /// Collection of the record.
+    pub collection: Nsid,
+    /// Key of the record in it.
+    pub rkey: RecordKey,
+}
+
+/// The blobs of all accounts. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Blobs {
+    pool: PgPool,
+}
+
+impl Blobs {
+    /// Serves the blobs in `pool`'s database.
+    pub fn new(pool: PgPool) -> Self {
+        Self { pool }
+    }
+
+    /// A page of the blobs that an account's records refer to, each once, there or not, by rising CID (in its binary
+    /// form) from after `after`. With `since`, only those of records written after that rev.
+    pub async fn list_referenced(
+        &self,
+        account: AccountId,
+        since: Option<Tid>,
+        after: Option<Cid>,
+        limit: u16,
+    ) -> sqlx::Result<Vec<Cid>> {
+        store::list_referenced(&mut *self.pool.acquire().await?, account, since, (after, limit)).await
+    }
+
+    /// A page of the blobs that an account's records refer to and that are not there, each with one of the records, in
+    /// the order of [`Blobs::list_referenced`].
+    pub async fn list_missing(
+        &self,
+        account: AccountId,
+        after: Option<Cid>,
+        limit: u16,
+    ) -> sqlx::Result<Vec<Reference>> {
+        store::list_missing(&mut *self.pool.acquire().await?, account, (after, limit)).await
+    }
+}
+
+/// Stores references of records that a commit with this rev wrote, whether the blobs are there or not. References that
+/// are stored already take on the rev.
+pub async fn insert_references(
+    conn: &mut PgConnection,
+    account: AccountId,
+    rev: Tid,
+    references: &[Reference],
+) -> sqlx::Result<()> {
+    store::insert_references(conn, account, rev, references).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{TestDb, seed};
+
+    fn reference(blob: &[u8], rkey: &str) -> Reference {
+        let collection = "com.example.note".parse().unwrap();
+        Reference { cid: Cid::raw(blob), collection, rkey: rkey.parse().unwrap() }
+    }
+
+    async fn insert(db: &TestDb, account: AccountId, rev: &str, references: &[Reference]) {
+        let mut conn = db.pool().acquire().await.unwrap();
+        insert_references(&mut conn, account, rev.parse().unwrap(), references).await.unwrap();
+    }
+
+    const REVS: [&str; 2] = ["3jzfcijpj2z2a", "3jzfcijpj2z2b"];
+
+    #[tokio::test]
+    async fn pages_name_each_blob_once() {
+        let db = TestDb::create().await;
+        let (alice, bob) = (seed::account(&db.pool(), "alice.test").await, seed::account(&db.pool(), "bob.test").await);
+        let blobs = Blobs::new(db.pool());
+        assert_eq!(blobs.list_referenced(alice, None, None, 10).await.unwrap(), []);
+
+        let references: Vec<_> = (0..10_u8).map(|n| reference(&[n % 5], &n.to_string())).collect();
+        insert(&db, alice, REVS[0], &references).await;
+        insert(&db, bob, REVS[0], &[reference(b"elsewhere", "a")]).await;
+        let mut expected: Vec<Cid> = (0..5_u8).map(|n| Cid::raw(&[n])).collect();
+        expected.sort();
+        let (mut found, mut after) = (Vec::new(), None);
+        loop {
+            let page = blobs.list_referenced(alice, None, after, 2).await.unwrap();
+            let Some(last) = page.last() else { break };
+            after = Some(*last);
+            found.extend(page);
+        }
+        assert_eq!(found, expected);
+
+        insert(&db, alice, REVS[1], &[reference(&[1], "1")]).await;
+        let since = Some(REVS[0].parse().unwrap());
+        assert_eq!(blobs.list_referenced(alice, since, None, 10).await.unwrap(), [Cid::raw(&[1])]);
+        assert_eq!(blobs.list_referenced(alice, Some(REVS[1].parse().unwrap()), None, 10).await.unwrap(), []);
+    }
+
+    #[tokio::test]
+    async fn blobs_of_other_accounts_are_missing_here() {
+        let db = TestDb::create().await;
+        let (alice, bob) = (seed::account(&db.pool(), "alice.test").await, seed::account(&db.pool(), "bob.test").await);
+        let blobs = Blobs::new(db.pool());
+        let references = [reference(b"here", "a"), reference(b"there", "b"), reference(b"there", "c")];
+        insert(&db, alice, REVS[0], &references).await;
+        assert_eq!(blobs.list_missing(alice, None, 10).await.unwrap().len(), 2);
+
+        seed::blob(&db.pool(), &seed::did_of("alice.test"), b"here").await;
+        seed::blob(&db.pool(), &seed::did_of("bob.test"), b"there").await;
+        let missing = blobs.list_missing(alice, None, 10).await.unwrap();
+        assert_eq!(missing, [reference(b"there", "b")], "once, though two records refer to it");
+        assert_eq!(blobs.list_missing(alice, Some(missing[0].cid), 10).await.unwrap(), []);
+        assert_eq!(blobs.list_missing(bob, None, 10).await.unwrap(), []);
+    }
+}
