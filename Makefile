@@ -10,6 +10,7 @@ export PATH := $(PATH):$(HOME)/.cargo/bin:$(TOOLS)/bin
 
 BIN := $(or $(CARGO_TARGET_DIR),target)/debug
 STACK := $(BIN)/stack
+RELEASE := $(or $(CARGO_TARGET_DIR),target)/release
 
 REPLICAS ?= 1
 PORT ?= 2583
@@ -52,6 +53,13 @@ unit: build ## the tests in Rust, with a Postgres and Redis of their own
 .PHONY: e2e
 e2e: setup-test build ## the official TypeScript client against two replicas
 	cd tests/e2e && npm ci --no-audit --no-fund && STACK_BIN="$(abspath $(STACK))" npm test
+
+# --- measuring -----------------------------------------------------------------
+
+.PHONY: bench
+bench: setup-run ## what work costs, optimised (BENCH_ARGS="--only get-record --seconds 10"; --url … for another server)
+	cargo build --release --workspace --bins
+	$(RELEASE)/bench $(BENCH_ARGS)
 
 # --- the code itself -----------------------------------------------------------
 

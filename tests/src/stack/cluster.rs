@@ -173,6 +173,14 @@ impl Stack {
         }
     }
 
+    /// The programs that run now, by name, with their process ids: `api` for each replica, `postgres`, `redis`.
+    pub fn processes(&self) -> Vec<(String, u32)> {
+        let replicas = self.replicas.iter().map(|replica| ("api", &replica.server));
+        let servers = [("postgres", self.postgres.server()), ("redis", self.redis.server())];
+        let running = replicas.chain(servers).filter_map(|(name, server)| Some((name.to_owned(), server.pid()?)));
+        running.collect()
+    }
+
     /// The data folder.
     pub fn data(&self) -> &DataFolder {
         &self.data

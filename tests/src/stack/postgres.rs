@@ -124,6 +124,11 @@ impl Postgres {
     }
 
     /// The process.
+    pub fn server(&self) -> &Server {
+        &self.server
+    }
+
+    /// The process, to wait for its end.
     pub fn server_mut(&mut self) -> &mut Server {
         &mut self.server
     }

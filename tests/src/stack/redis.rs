@@ -57,6 +57,11 @@ impl Redis {
     }
 
     /// The process.
+    pub fn server(&self) -> &Server {
+        &self.server
+    }
+
+    /// The process, to wait for its end.
     pub fn server_mut(&mut self) -> &mut Server {
         &mut self.server
     }

@@ -1,0 +1,209 @@
+//! Runs workers against a server for a while, and says what it cost.
+//!
+//! Each worker sends its next request when the last one is answered. First they warm up: connections, caches, plans of
+//! statements. Then a window opens and closes without stopping them; what is completed in between counts, against the
+//! CPU time that the server's processes used between the same two moments ([`crate::processes`]). Background work that
+//! falls into the window (checkpoints, the log of requests, vacuum) belongs to the cost of the operations.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Error, Result};
+use futures_util::future::try_join_all;
+use tokio::task::JoinHandle;
+use tokio::time::sleep;
+
+use crate::connection::{Call, Connection};
+use crate::latency::Latencies;
+use crate::processes::{Processes, Usage};
+use crate::progress::Progress;
+use crate::row::Row;
+
+/// How often memory is looked at, and progress shown.
+const SAMPLE_INTERVAL: Duration = Duration::from_millis(250);
+/// A worker gives up after this many failures.
+const FAILURE_LIMIT: u64 = 20;
+
+/// What one step did.
+#[derive(Clone, Copy, Default, Debug)]
+pub(crate) struct Done {
+    /// Operations, in the scenario's unit.
+    pub(crate) count: u64,
+    /// Bytes received.
+    pub(crate) bytes: u64,
+}
+
+/// Something to do over and over.
+pub(crate) trait Work: Send + 'static {
+    /// Does it once.
+    fn step(&mut self) -> impl Future<Output = Result<Done>> + Send;
+}
+
+/// Sends requests in turn, each as one operation.
+#[derive(Debug)]
+pub(crate) struct Requests {
+    connection: Connection,
+    calls: Vec<Call>,
+    next: usize,
+}
+
+impl Requests {
+    /// Sends `calls` over `connection`, beginning with the one at `first`.
+    pub(crate) fn new(connection: Connection, calls: Vec<Call>, first: usize) -> Self {
+        Self { connection, calls, next: first }
+    }
+}
+
+impl Work for Requests {
+    async fn step(&mut self) -> Result<Done> {
+        let call = &self.calls[self.next % self.calls.len()];
+        self.next += 1;
+        Ok(Done { count: 1, bytes: self.connection.send(call).await? })
+    }
+}
+
+/// How long to measure.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Plan {
+    /// Before the window.
+    pub(crate) warm_up: Duration,
+    /// The window.
+    pub(crate) window: Duration,
+}
+
+/// In which part of a measurement the workers are.
+#[derive(Debug, Default)]
+struct Phase(AtomicU8);
+
+impl Phase {
+    const MEASURING: u8 = 1;
+    const OVER: u8 = 2;
+
+    fn set(&self, phase: u8) {
+        self.0.store(phase, Ordering::Relaxed);
+    }
+
+    fn is(&self, phase: u8) -> bool {
+        self.0.load(Ordering::Relaxed) == phase
+    }
+}
+
+/// What one worker saw within the window.
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
+    /// What its steps did.
+    pub(crate) done: Done,
+    /// Steps that failed, also outside of the window.
+    pub(crate) failures: u64,
+    /// The first failure.
+    pub(crate) failure: Option<Error>,
+    /// How long its steps took.
+    pub(crate) latencies: Latencies,
+}
+
+impl Tally {
+    fn append(&mut self, other: Self) {
+        self.done.count += other.done.count;
+        self.done.bytes += other.done.bytes;
+        self.failures += other.failures;
+        self.failure = self.failure.take().or(other.failure);
+        self.latencies.append(other.latencies);
+    }
+}
+
+/// Measures `workers`, all at once.
+///
+/// # Errors
+/// A worker panics. Requests that fail are counted in the row.
+pub(crate) async fn run<W: Work>(
+    workers: Vec<W>,
+    plan: Plan,
+    processes: &Processes,
+    progress: &Progress,
+) -> Result<Row> {
+    let phase = Arc::new(Phase::default());
+    let tasks: Vec<_> = workers.into_iter().map(|worker| tokio::spawn(work(worker, Arc::clone(&phase)))).collect();
+    sleep(plan.warm_up).await;
+    let mut watch = Watch::start(processes);
+    phase.set(Phase::MEASURING);
+    while watch.started.elapsed() < plan.window && !tasks.iter().all(JoinHandle::is_finished) {
+        sleep(SAMPLE_INTERVAL.min(plan.window.saturating_sub(watch.started.elapsed()))).await;
+        watch.sample();
+        progress.fraction(watch.started.elapsed().as_secs_f64() / plan.window.as_secs_f64());
+    }
+    phase.set(Phase::OVER);
+    let cost = watch.stop();
+    let mut total = Tally::default();
+    for tally in try_join_all(tasks).await? {
+        total.append(tally);
+    }
+    Ok(Row::new(total, &cost))
+}
+
+async fn work(mut worker: impl Work, phase: Arc<Phase>) -> Tally {
+    let mut tally = Tally::default();
+    while !phase.is(Phase::OVER) && tally.failures < FAILURE_LIMIT {
+        let start = Instant::now();
+        match worker.step().await {
+            Ok(done) if phase.is(Phase::MEASURING) => {
+                tally.latencies.add(start.elapsed());
+                tally.done.count += done.count;
+                tally.done.bytes += done.bytes;
+            }
+            Ok(_) => {}
+            Err(error) => {
+                tally.failures += 1;
+                tally.failure.get_or_insert(error);
+            }
+        }
+    }
+    tally
+}
+
+/// What a server used between two moments.
+#[derive(Clone, Debug)]
+pub(crate) struct Cost {
+    /// Time on the wall.
+    pub(crate) elapsed: Duration,
+    /// CPU time, and the largest memory seen, by program; `None` if the server's processes are not known.
+    pub(crate) usage: Option<Usage>,
+}
+
+/// Watches the processes of a server.
+#[derive(Debug)]
+pub(crate) struct Watch<'a> {
+    processes: &'a Processes,
+    started: Instant,
+    before: Usage,
+    peak: Usage,
+}
+
+impl<'a> Watch<'a> {
+    /// Begins.
+    pub(crate) fn start(processes: &'a Processes) -> Self {
+        let before = processes.usage();
+        Self { processes, started: Instant::now(), peak: before.clone(), before }
+    }
+
+    /// Looks at the memory in use; what no look sees is not in the peak.
+    pub(crate) fn sample(&mut self) {
+        let now = self.processes.usage();
+        if now.memory.values().sum::<u64>() > self.peak.memory.values().sum() {
+            self.peak.memory = now.memory;
+        }
+    }
+
+    /// Ends.
+    pub(crate) fn stop(mut self) -> Cost {
+        let elapsed = self.started.elapsed();
+        let now = self.processes.usage();
+        self.sample();
+        let cpu = now.cpu.into_iter().map(|(name, cpu)| {
+            let before = self.before.cpu.get(&name).copied().unwrap_or_default();
+            (name, cpu.saturating_sub(before))
+        });
+        let usage = Usage { cpu: cpu.collect(), memory: self.peak.memory };
+        Cost { elapsed, usage: (!self.processes.are_unknown()).then_some(usage) }
+    }
+}

@@ -1,0 +1,89 @@
+//! The table of figures.
+
+use crate::goal;
+use crate::row::Row;
+
+/// The columns; all but the first and the last are aligned to the right.
+const HEADER: [&str; 10] =
+    ["scenario", "per second", "p50", "p99", "CPU/op", "of it", "memory", "MB/s", "failed", "goals"];
+/// The columns that hold text.
+const TEXT: [usize; 3] = [0, 5, 9];
+
+/// The rows as a table for people. Goals are left out where they mean nothing.
+pub(crate) fn table(rows: &[Row], with_goals: bool) -> String {
+    let mut lines = vec![HEADER.map(str::to_owned)];
+    if !with_goals {
+        lines[0][9].clear();
+    }
+    lines.extend(rows.iter().map(|row| cells(row, with_goals)));
+    aligned(&lines, &TEXT)
+}
+
+/// Lines of cells as text; the columns in `left` are aligned to the left.
+pub(crate) fn aligned<const COLUMNS: usize>(lines: &[[String; COLUMNS]], left: &[usize]) -> String {
+    let width = |column: usize| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or(0);
+    let mut text = String::new();
+    for line in lines {
+        let cells = line.iter().enumerate().map(|(column, cell)| {
+            let width = width(column);
+            if left.contains(&column) { format!("{cell:<width$}") } else { format!("{cell:>width$}") }
+        });
+        text.push_str(cells.collect::<Vec<_>>().join("  ").trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+fn cells(row: &Row, with_goals: bool) -> [String; 10] {
+    let shown = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), time);
+    let programs = row.cpu_by_program.iter().filter(|(_, cpu)| **cpu > 0.0);
+    let programs: Vec<String> = programs.map(|(name, cpu)| format!("{name} {}", time(*cpu))).collect();
+    let goals = goal::verdicts(row).into_iter().map(|verdict| {
+        let sign = if verdict.met { "✓" } else { "✗" };
+        format!("{sign} {}", verdict.text)
+    });
+    [
+        row.name.clone(),
+        format!("{} {}s", number(row.rate), row.unit),
+        shown(row.p50),
+        shown(row.p99),
+        shown(row.cpu),
+        programs.join(", "),
+        row.memory.map_or_else(|| "-".to_owned(), |bytes| format!("{} MiB", bytes >> 20)),
+        row.megabytes_per_second.map(number).unwrap_or_default(),
+        row.failures.to_string(),
+        if with_goals { goals.collect::<Vec<_>>().join(", ") } else { String::new() },
+    ]
+}
+
+/// A time given in milliseconds, with three digits.
+pub(crate) fn time(millis: f64) -> String {
+    if millis < 0.1 { format!("{} µs", number(millis * 1000.0)) } else { format!("{} ms", number(millis)) }
+}
+
+/// A number with three digits, or without decimals where it is larger.
+pub(crate) fn number(value: f64) -> String {
+    match value.abs() {
+        size if size >= 99.95 => format!("{value:.0}"),
+        size if size >= 9.995 => format!("{value:.1}"),
+        _ => format!("{value:.2}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_have_three_digits() {
+        assert_eq!([1234.5, 99.96, 12.34, 1.234, 0.05].map(number), ["1234", "100", "12.3", "1.23", "0.05"]);
+        assert_eq!(time(0.0256), "25.6 µs");
+        assert_eq!(time(2.5), "2.50 ms");
+    }
+
+    #[test]
+    fn columns_are_aligned() {
+        let lines = [["a".to_owned(), "1".to_owned()], ["bc".to_owned(), "µ10".to_owned()]];
+        assert_eq!(aligned(&lines, &[0]), "a     1\nbc  µ10\n");
+    }
+}
