@@ -61,6 +61,22 @@ bench: setup-run ## what work costs, optimised (BENCH_ARGS="--only get-record --
 	cargo build --release --workspace --bins
 	$(RELEASE)/bench $(BENCH_ARGS)
 
+# Input for the decoders of common/atproto that a machine thinks up: all targets, or TARGET, each for SECONDS.
+TARGET ?= $(sort $(notdir $(basename $(wildcard common/atproto/fuzz/fuzz_targets/*.rs))))
+SECONDS ?= 60
+FUZZ_LIMITS := -rss_limit_mb=2048 -timeout=10 -max_len=8192 -len_control=50
+
+.PHONY: fuzz
+fuzz: ## look for input that breaks a decoder (TARGET=…, SECONDS=60)
+	@rustup run nightly rustc --version >/dev/null 2>&1 || \
+		{ echo "fuzzing needs a nightly toolchain: rustup toolchain install nightly"; exit 1; }
+	@cargo fuzz --version >/dev/null 2>&1 || { echo "fuzzing needs cargo-fuzz: cargo install cargo-fuzz"; exit 1; }
+	@cd common/atproto/fuzz && cargo +nightly run --quiet --example seeds
+	@cd common/atproto && for target in $(TARGET); do \
+		echo "--- $$target, $(SECONDS) s"; \
+		cargo +nightly fuzz run $$target -- -max_total_time=$(SECONDS) $(FUZZ_LIMITS) || exit 1; \
+	done
+
 # --- the code itself -----------------------------------------------------------
 
 .PHONY: fmt
