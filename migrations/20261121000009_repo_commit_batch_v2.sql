@@ -1,14 +1,15 @@
 -- A replica that lost several races for a repo may reserve its next commit for itself, for a moment.
 ALTER TABLE repo ADD COLUMN turn_writer bigint, ADD COLUMN turn_until timestamptz;
 
--- Applies a batch of commits of different repos: one call, one transaction, one flush of the log.
+-- Applies a batch of chains of commits: one call, one transaction, one flush of the log.
 --
--- Each commit is a compare-and-swap on its repo's head. What belongs to a commit comes in flat arrays; `*_commit` is the
--- 1-based place of the commit an element belongs to. `p_writer` is the replica that asks. Returns one row a commit, in no
--- particular order:
---   verdict 'applied' with the event's seq, or 'head_moved', 'busy', 'no_repo', 'deactivated', 'takendown' and nothing
---   changed. 'busy': another transaction holds the repo, or it is another writer's turn.
---   'applied_before' if the repo's head is this very commit already: a caller that lost the answer asks again.
+-- A chain is one or more commits of a repo, each on top of the one before. It is a compare-and-swap on the repo's head, and
+-- applied whole or not at all; what its commits write and take back among themselves is not stored in between. No two
+-- chains of a batch are of the same repo. What belongs to a chain comes in flat arrays; `*_chain` is the 1-based place of
+-- the chain an element belongs to. `p_writer` is the replica that asks. Returns one row a chain, in no particular order:
+--   verdict 'applied', or 'head_moved', 'busy', 'no_repo', 'deactivated', 'takendown' and nothing changed. 'busy': another
+--   transaction holds the repo, or it is another writer's turn.
+--   'applied_before' if the repo's head is the chain's last commit already: a caller that lost the answer asks again.
 --
 -- Lock order, here and everywhere: repo rows, then the sequencer row. This function never waits for a repo row. Whoever
 -- changes whether an account may write locks its repo row first; so no commit is numbered behind the #account event that
@@ -24,22 +25,25 @@ CREATE FUNCTION repo_commit_batch_v2(
     p_root bytea[],
     p_commit_block bytea[],
     p_growth bigint[],
+    p_event_chain integer[],
     p_event bytea[],
-    p_record_commit integer[],
+    p_record_chain integer[],
     p_record_collection text[],
     p_record_rkey text[],
+    p_record_rev text[],
     p_record_cid bytea[],
     p_record_value bytea[],
     p_record_target text[],
-    p_dropped_record_commit integer[],
+    p_dropped_record_chain integer[],
     p_dropped_record_collection text[],
     p_dropped_record_rkey text[],
-    p_node_commit integer[],
+    p_node_chain integer[],
     p_node_cid bytea[],
+    p_node_rev text[],
     p_node_bytes bytea[],
-    p_dropped_node_commit integer[],
+    p_dropped_node_chain integer[],
     p_dropped_node_cid bytea[]
-) RETURNS TABLE (ordinal integer, verdict text, seq bigint)
+) RETURNS TABLE (ordinal integer, verdict text)
 LANGUAGE plpgsql
 SET plan_cache_mode = force_generic_plan
 SET enable_hashjoin = off
@@ -53,7 +57,6 @@ DECLARE
     v_locked bigint[];
     v_applied integer[] := '{}';
     v_now timestamptz := clock_timestamp();
-    v_last bigint;
     v_row record;
 BEGIN
     -- A held row is skipped: whoever waits for it would hold up the whole batch, and all writers of its replica. A
@@ -94,47 +97,49 @@ BEGIN
     END LOOP;
 
     IF cardinality(v_applied) > 0 THEN
-        IF cardinality(p_dropped_record_commit) > 0 THEN
+        IF cardinality(p_dropped_record_chain) > 0 THEN
             DELETE FROM record t
-            USING unnest(p_dropped_record_commit, p_dropped_record_collection, p_dropped_record_rkey)
+            USING unnest(p_dropped_record_chain, p_dropped_record_collection, p_dropped_record_rkey)
                 AS d (ordinal, collection, rkey)
             WHERE d.ordinal = ANY (v_applied)
                 AND t.account_id = p_account[d.ordinal] AND t.collection = d.collection AND t.rkey = d.rkey;
             DELETE FROM backlink t
-            USING unnest(p_dropped_record_commit, p_dropped_record_collection, p_dropped_record_rkey)
+            USING unnest(p_dropped_record_chain, p_dropped_record_collection, p_dropped_record_rkey)
                 AS d (ordinal, collection, rkey)
             WHERE d.ordinal = ANY (v_applied)
                 AND t.account_id = p_account[d.ordinal] AND t.collection = d.collection AND t.rkey = d.rkey;
         END IF;
 
-        IF cardinality(p_record_commit) > 0 THEN
+        IF cardinality(p_record_chain) > 0 THEN
             -- A taken-down record stays taken down when its owner writes it again.
             INSERT INTO record (account_id, collection, rkey, cid, rev, value, indexed_at)
-            SELECT p_account[w.ordinal], w.collection, w.rkey, w.cid, p_rev[w.ordinal], w.value, v_now
-            FROM unnest(p_record_commit, p_record_collection, p_record_rkey, p_record_cid, p_record_value)
-                AS w (ordinal, collection, rkey, cid, value)
+            SELECT p_account[w.ordinal], w.collection, w.rkey, w.cid, w.rev, w.value, v_now
+            FROM unnest(p_record_chain, p_record_collection, p_record_rkey, p_record_rev, p_record_cid, p_record_value)
+                AS w (ordinal, collection, rkey, rev, cid, value)
             WHERE w.ordinal = ANY (v_applied)
             ON CONFLICT (account_id, collection, rkey) DO UPDATE
             SET cid = excluded.cid, rev = excluded.rev, value = excluded.value, indexed_at = excluded.indexed_at;
 
             -- No target: a record of a kind that has none. An empty one: an update that took the target away.
-            INSERT INTO backlink (account_id, collection, rkey, target)
-            SELECT p_account[w.ordinal], w.collection, w.rkey, w.target
-            FROM unnest(p_record_commit, p_record_collection, p_record_rkey, p_record_target)
-                AS w (ordinal, collection, rkey, target)
-            WHERE w.ordinal = ANY (v_applied) AND w.target IS NOT NULL
-            ON CONFLICT (account_id, collection, rkey) DO UPDATE SET target = excluded.target;
+            IF cardinality(array_remove(p_record_target, NULL)) > 0 THEN
+                INSERT INTO backlink (account_id, collection, rkey, target)
+                SELECT p_account[w.ordinal], w.collection, w.rkey, w.target
+                FROM unnest(p_record_chain, p_record_collection, p_record_rkey, p_record_target)
+                    AS w (ordinal, collection, rkey, target)
+                WHERE w.ordinal = ANY (v_applied) AND w.target IS NOT NULL
+                ON CONFLICT (account_id, collection, rkey) DO UPDATE SET target = excluded.target;
+            END IF;
         END IF;
 
-        IF cardinality(p_dropped_node_commit) > 0 THEN
+        IF cardinality(p_dropped_node_chain) > 0 THEN
             DELETE FROM mst_node t
-            USING unnest(p_dropped_node_commit, p_dropped_node_cid) AS d (ordinal, cid)
+            USING unnest(p_dropped_node_chain, p_dropped_node_cid) AS d (ordinal, cid)
             WHERE d.ordinal = ANY (v_applied) AND t.account_id = p_account[d.ordinal] AND t.cid = d.cid;
         END IF;
 
         INSERT INTO mst_node (account_id, cid, rev, bytes)
-        SELECT p_account[n.ordinal], n.cid, p_rev[n.ordinal], n.bytes
-        FROM unnest(p_node_commit, p_node_cid, p_node_bytes) AS n (ordinal, cid, bytes)
+        SELECT p_account[n.ordinal], n.cid, n.rev, n.bytes
+        FROM unnest(p_node_chain, p_node_cid, p_node_rev, p_node_bytes) AS n (ordinal, cid, rev, bytes)
         WHERE n.ordinal = ANY (v_applied);
 
         UPDATE repo t
@@ -144,19 +149,16 @@ BEGIN
             AS c (account_id, head, rev, root, commit_block, growth, ordinal)
         WHERE c.ordinal = ANY (v_applied) AND t.account_id = c.account_id;
 
-        v_last := event_append_v1(
-            (SELECT array_agg(p_account[o] ORDER BY n) FROM unnest(v_applied) WITH ORDINALITY AS a (o, n)),
-            array_fill('#commit'::text, ARRAY[cardinality(v_applied)]),
-            (SELECT array_agg(p_event[o] ORDER BY n) FROM unnest(v_applied) WITH ORDINALITY AS a (o, n))
-        );
+        PERFORM event_append_v1(
+            array_agg(p_account[e.ordinal] ORDER BY e.n),
+            array_fill('#commit'::text, ARRAY[count(*)::integer]),
+            array_agg(e.body ORDER BY e.n)
+        )
+        FROM unnest(p_event_chain, p_event) WITH ORDINALITY AS e (ordinal, body, n)
+        WHERE e.ordinal = ANY (v_applied);
     END IF;
 
-    RETURN QUERY
-    SELECT
-        v.ordinal::integer,
-        v.verdict,
-        v_last - cardinality(v_applied) + array_position(v_applied, v.ordinal::integer)
-    FROM unnest(v_verdict) WITH ORDINALITY AS v (verdict, ordinal);
+    RETURN QUERY SELECT v.ordinal::integer, v.verdict FROM unnest(v_verdict) WITH ORDINALITY AS v (verdict, ordinal);
 END
 $$;
 COMMENT ON FUNCTION repo_commit_batch_v2 IS 'owner: common::repo';

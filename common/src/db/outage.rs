@@ -1,13 +1,18 @@
 //! Telling "Postgres is away" from "the statement is wrong".
 
 use std::error::Error;
+use std::sync::Arc;
 
 /// True if `error`, or one of its causes, says that Postgres cannot be reached or cannot take work now.
 ///
 /// The caller may try again later; nothing is wrong with the request.
 pub fn is_outage(error: &(dyn Error + 'static)) -> bool {
     std::iter::successors(Some(error), |&error| error.source())
-        .filter_map(|error| error.downcast_ref::<sqlx::Error>())
+        .filter_map(|error| {
+            // One that several callers share hides in its Arc.
+            let shared = error.downcast_ref::<Arc<sqlx::Error>>().map(AsRef::as_ref);
+            shared.or_else(|| error.downcast_ref::<sqlx::Error>())
+        })
         .any(is_away)
 }
 
@@ -41,9 +46,15 @@ mod tests {
     #[error("repo storage failed")]
     struct Outer(#[source] sqlx::Error);
 
+    #[derive(Debug, thiserror::Error)]
+    #[error("repo storage failed")]
+    struct Shared(#[source] Arc<sqlx::Error>);
+
     #[test]
     fn outages_are_found_below_other_errors() {
         assert!(is_outage(&Outer(sqlx::Error::PoolTimedOut)));
+        assert!(is_outage(&Shared(Arc::new(sqlx::Error::PoolTimedOut))));
+        assert!(!is_outage(&Shared(Arc::new(sqlx::Error::RowNotFound))));
         assert!(is_outage(&sqlx::Error::Io(std::io::ErrorKind::ConnectionRefused.into())));
         assert!(!is_outage(&Outer(sqlx::Error::RowNotFound)));
         assert!(!is_outage(&std::io::Error::other("no database at all")));

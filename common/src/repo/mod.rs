@@ -3,15 +3,18 @@
 //! Owns `repo`, `record`, `mst_node` and `backlink`. A write goes through [`Repos::apply_writes`]:
 //!
 //! 1. [`PreparedWrite`]: checked against its schema and encoded, whatever state the repo is in.
-//! 2. `plan`: on the repo's head and tree nodes (cached; missing ones are loaded a level at a time) the pure tree code gives
+//! 2. `queue`: in a replica, the writes of one repo wait for each other. Those that waited for one commit go on together, as
+//!    a `chain`: each still has a commit and an event of its own, but they are stored as one.
+//! 3. `plan`: on the repo's head and tree nodes (cached; missing ones are loaded a level at a time) the pure tree code gives
 //!    the new root, the new and the dropped nodes and the proof; the commit is undone once as a check, and signed.
-//! 3. `commit`: whatever commits of different repos wait in this replica go to Postgres as one call of
+//! 4. `commit`: whatever chains of different repos wait in this replica go to Postgres as one call of
 //!    `repo_commit_batch_v2`, which compares and swaps the heads, stores, and numbers the events.
 //!
-//! A race for a repo that another replica wins is run again on the new head; a replica that lost several may reserve the
-//! next commit, so that none starves. Only a swap the client asked for becomes an error. Nothing kept in memory here is
-//! needed for correctness.
+//! A race for a repo that another replica wins is run again on the new head (`race`); a replica that lost several may
+//! reserve the next commit, so that none starves. Only a swap the client asked for becomes an error. Nothing kept in memory
+//! here is needed for correctness.
 
+mod chain;
 mod commit;
 mod export;
 mod genesis;
@@ -20,6 +23,8 @@ mod nodes;
 mod plan;
 mod prepare;
 mod proof;
+mod queue;
+mod race;
 mod read;
 mod store;
 mod write;
@@ -58,6 +63,7 @@ pub struct Repos {
     clock_id: u16,
     heads: heads::Heads,
     nodes: nodes::NodeStore,
+    queues: queue::Queues,
     committer: commit::Committer,
     /// This replica, to other replicas that write the same repo.
     writer: commit::Writer,
@@ -80,6 +86,7 @@ impl Repos {
         Self {
             heads: heads::Heads::new(),
             nodes: nodes::NodeStore::new(pool.clone()),
+            queues: queue::Queues::default(),
             committer: commit::Committer::start(pool.clone(), writer),
             writer,
             tids: Arc::new(Mutex::new(TidClock::new(clock_id))),

@@ -58,12 +58,15 @@ pub(super) struct NodeStore {
 /// The nodes of one operation: those it loaded itself cannot be evicted from under it.
 pub(super) struct WorkingSet<'a> {
     store: &'a NodeStore,
+    /// Of commits that are not stored yet.
+    pending: &'a HashMap<Cid, Arc<Node>>,
     loaded: HashMap<Cid, Arc<Node>>,
 }
 
 impl BlockSource for WorkingSet<'_> {
     fn node(&self, cid: &Cid) -> Option<Arc<Node>> {
-        self.loaded.get(cid).cloned().or_else(|| self.store.cache.get(cid).map(|cached| cached.node))
+        let known = self.loaded.get(cid).or_else(|| self.pending.get(cid)).cloned();
+        known.or_else(|| self.store.cache.get(cid).map(|cached| cached.node))
     }
 }
 
@@ -84,9 +87,19 @@ impl NodeStore {
     pub(super) async fn run<T>(
         &self,
         account: AccountId,
+        work: impl FnMut(&WorkingSet<'_>) -> Result<T, mst::Error>,
+    ) -> Result<T, NodeError> {
+        self.run_on(account, &HashMap::new(), work).await
+    }
+
+    /// As [`NodeStore::run`], on a tree that has `pending` nodes, which are not stored yet.
+    pub(super) async fn run_on<T>(
+        &self,
+        account: AccountId,
+        pending: &HashMap<Cid, Arc<Node>>,
         mut work: impl FnMut(&WorkingSet<'_>) -> Result<T, mst::Error>,
     ) -> Result<T, NodeError> {
-        let mut nodes = WorkingSet { store: self, loaded: HashMap::new() };
+        let mut nodes = WorkingSet { store: self, pending, loaded: HashMap::new() };
         loop {
             match work(&nodes) {
                 Ok(result) => return Ok(result),

@@ -20,13 +20,21 @@ use crate::db::AccountId;
 pub(super) struct WrittenRecord {
     pub(super) collection: Nsid,
     pub(super) rkey: RecordKey,
+    /// Rev of the commit that writes it.
+    pub(super) rev: Tid,
     pub(super) cid: Cid,
     pub(super) value: Bytes,
     /// What the record points at: `None` if records of its kind point at nothing, empty if this one lost its target.
     pub(super) target: Option<String>,
 }
 
-/// A signed commit and what it changes, ready for the committer.
+impl WrittenRecord {
+    pub(super) fn is_at(&self, collection: &Nsid, rkey: &RecordKey) -> bool {
+        self.rkey == *rkey && self.collection == *collection
+    }
+}
+
+/// A signed commit and what it changes.
 pub(super) struct PlannedCommit {
     pub(super) account: AccountId,
     pub(super) expected: Cid,
@@ -38,15 +46,6 @@ pub(super) struct PlannedCommit {
     pub(super) dropped: Vec<(Nsid, RecordKey)>,
     pub(super) added_nodes: Vec<NewNode>,
     pub(super) dropped_nodes: Vec<Cid>,
-}
-
-impl PlannedCommit {
-    /// Bytes that the commit sends to Postgres, but for some hundred.
-    pub(super) fn size_bytes(&self) -> usize {
-        let records: usize = self.written.iter().map(|record| record.value.len()).sum();
-        let nodes: usize = self.added_nodes.iter().map(|node| node.bytes.len()).sum();
-        self.event.len() + records + nodes
-    }
 }
 
 /// Why writes do not fit the repo's state. Final only if the head is fresh: another replica may have changed it.
@@ -151,7 +150,7 @@ impl Draft<'_> {
         let commit = UnsignedCommit { did: self.did.clone(), rev: self.rev, data: applied.root }.sign(self.key);
         let (cid, commit_block) = commit.to_block();
         let head = Head { cid, rev: self.rev, root: applied.root };
-        let written: Vec<WrittenRecord> = changes.iter().filter_map(Change::written).collect();
+        let written: Vec<WrittenRecord> = changes.iter().filter_map(|change| change.written(self.rev)).collect();
         let records: Vec<_> = written.iter().map(|record| (record.cid, record.value.clone())).collect();
         let event = CommitEvent::new(
             CommitParts {
@@ -260,12 +259,13 @@ impl<'a> Change<'a> {
     }
 
     /// The record as it is stored, if there is one to store.
-    fn written(&self) -> Option<WrittenRecord> {
+    fn written(&self, rev: Tid) -> Option<WrittenRecord> {
         let After::Written(record) = self.after else { return None };
         let lost_target = self.before.is_some() && is_link(&self.path.collection);
         Some(WrittenRecord {
             collection: self.path.collection.clone(),
             rkey: self.path.rkey.clone(),
+            rev,
             cid: record.cid,
             value: record.value.clone(),
             target: record.target.clone().or_else(|| lost_target.then(String::new)),

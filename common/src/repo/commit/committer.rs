@@ -1,4 +1,4 @@
-//! The committer: gathers the commits that wait in this replica and sends them to Postgres as one statement.
+//! The committer: gathers the chains of commits that wait in this replica and sends them to Postgres as one statement.
 //!
 //! While one batch is under way the next one gathers, so an idle server adds no delay and a busy one pays one round trip
 //! and one flush of the log for many commits. Batches are sent one at a time: they would only queue for the sequencer row.
@@ -9,18 +9,18 @@ use sqlx::PgPool;
 use tokio::sync::{mpsc, oneshot};
 use tracing::warn;
 
-use super::super::plan::PlannedCommit;
+use super::super::chain::PlannedChain;
 use super::delivery::Delivery;
 use super::store::Writer;
 
-/// Commits that may wait in a replica before writers are held back.
+/// Chains that may wait in a replica before writers are held back.
 const QUEUE: usize = 1024;
-/// Commits in one statement at most. Beyond this the cost per commit no longer falls.
+/// Chains in one statement at most. Beyond this the cost per commit no longer falls.
 const BATCH: usize = 128;
-/// Bytes in one statement, give or take a commit. One commit may have four million, an ordinary one has some thousand.
+/// Bytes in one statement, give or take a chain. One commit may have four million, an ordinary one has some thousand.
 const BATCH_BYTES: usize = 8 * 1024 * 1024;
 
-/// What Postgres said of one commit.
+/// What Postgres said of one chain.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(in crate::repo) enum Verdict {
     /// Stored and numbered.
@@ -50,7 +50,7 @@ pub enum CommitError {
 }
 
 pub(super) struct Waiting {
-    pub(super) commit: PlannedCommit,
+    pub(super) chain: PlannedChain,
     answer: oneshot::Sender<Result<Verdict, CommitError>>,
 }
 
@@ -74,10 +74,10 @@ impl Committer {
         Self { queue }
     }
 
-    /// Waits for the batch that carries `commit`. If the caller goes away, the commit is applied all the same.
-    pub(in crate::repo) async fn submit(&self, commit: PlannedCommit) -> Result<Verdict, CommitError> {
+    /// Waits for the batch that carries `chain`. If the caller goes away, it is applied all the same.
+    pub(in crate::repo) async fn submit(&self, chain: PlannedChain) -> Result<Verdict, CommitError> {
         let (answer, verdict) = oneshot::channel();
-        self.queue.send(Waiting { commit, answer }).await.map_err(|_| CommitError::Unavailable)?;
+        self.queue.send(Waiting { chain, answer }).await.map_err(|_| CommitError::Unavailable)?;
         verdict.await.unwrap_or(Err(CommitError::Unknown))
     }
 }
@@ -103,23 +103,23 @@ async fn run(pool: PgPool, writer: Writer, mut queue: mpsc::Receiver<Waiting>) {
     }
 }
 
-/// Takes what waits right now, up to the first commit of a repo that is in the batch already.
+/// Takes what waits right now, up to the first chain of a repo that is in the batch already.
 fn gather(first: Waiting, queue: &mut mpsc::Receiver<Waiting>) -> (Vec<Waiting>, Option<Waiting>) {
-    let mut repos = HashSet::from([first.commit.account]);
-    let mut bytes = first.commit.size_bytes();
+    let mut repos = HashSet::from([first.chain.account]);
+    let mut bytes = first.chain.size_bytes();
     let mut batch = vec![first];
     while batch.len() < BATCH && bytes < BATCH_BYTES {
         let Ok(waiting) = queue.try_recv() else { break };
-        if !repos.insert(waiting.commit.account) {
+        if !repos.insert(waiting.chain.account) {
             return (batch, Some(waiting));
         }
-        bytes += waiting.commit.size_bytes();
+        bytes += waiting.chain.size_bytes();
         batch.push(waiting);
     }
     (batch, None)
 }
 
-/// Applies a batch; if Postgres refuses it, applies its halves, so that a bad commit never fails its neighbours. False if
+/// Applies a batch; if Postgres refuses it, applies its halves, so that a bad chain never fails its neighbours. False if
 /// Postgres cannot be reached.
 async fn apply(pool: &PgPool, writer: Writer, batch: Vec<Waiting>) -> bool {
     let mut reachable = true;
@@ -128,7 +128,7 @@ async fn apply(pool: &PgPool, writer: Writer, batch: Vec<Waiting>) -> bool {
         match delivery.send(pool, writer).await {
             Ok(verdicts) => delivery.answer(verdicts),
             Err(error @ CommitError::Refused(_)) if delivery.len() > 1 => {
-                warn!(%error, commits = delivery.len(), "batch refused; applying its halves");
+                warn!(%error, chains = delivery.len(), "batch refused; applying its halves");
                 let (first, second) = delivery.split();
                 deliveries.extend([second, first]);
             }

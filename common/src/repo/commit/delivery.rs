@@ -67,11 +67,11 @@ impl Delivery {
         self.answer(verdicts);
     }
 
-    /// Sends the batch, and again if no answer comes: the function recognises a commit that it applied before.
+    /// Sends the batch, and again if no answer comes: the function recognises a chain that it applied before.
     pub(super) async fn send(&mut self, pool: &PgPool, writer: Writer) -> Result<Verdicts, CommitError> {
         for _ in 0..TRIES {
             let Some(mut conn) = self.connect(pool).await else { return Err(self.without_answer(None)) };
-            let arrays: CommitBatch = self.batch.iter().map(|waiting| &waiting.commit).collect();
+            let arrays: CommitBatch = self.batch.iter().map(|waiting| &waiting.chain).collect();
             let answer = timeout(PATIENCE, store::commit_batch(&mut conn, writer, &arrays)).await;
             drop(arrays);
             let failure = match answer {
@@ -100,7 +100,7 @@ impl Delivery {
         if !self.unanswered {
             return pool.acquire().await.ok();
         }
-        let accounts: Vec<i64> = self.batch.iter().map(|waiting| waiting.commit.account.get()).collect();
+        let accounts: Vec<i64> = self.batch.iter().map(|waiting| waiting.chain.account.get()).collect();
         let until = Instant::now() + RECONNECT;
         while Instant::now() < until {
             let Ok(Ok(mut conn)) = timeout(RECONNECT, db::acquire_live(pool)).await else { return None };
@@ -115,7 +115,7 @@ impl Delivery {
     /// What to tell the writers if Postgres did not judge; `refusal` is what it found wrong with the whole batch.
     fn without_answer(&self, refusal: Option<String>) -> CommitError {
         match refusal {
-            // Of a single commit that may have been applied, a refusal of the second try says nothing. Halves of a batch
+            // Of a single chain that may have been applied, a refusal of the second try says nothing. Halves of a batch
             // are each asked for again.
             Some(why) if !self.unanswered || self.len() > 1 => CommitError::Refused(why),
             _ if self.unanswered => CommitError::Unknown,
@@ -149,7 +149,7 @@ fn failure(error: &sqlx::Error) -> Failure {
     }
     let refused = || Failure::Refused(error.to_string());
     match error {
-        // No commit of the batch is to blame: the function waits for no repo.
+        // No chain of the batch is to blame: the function waits for no repo.
         _ if db::is_lock_timeout(error) => Failure::Overloaded,
         sqlx::Error::Database(database) => match database.code().as_deref() {
             // Serialization failure, deadlock.

@@ -1,10 +1,10 @@
 //! How commits become durable and visible: the part of the write path that replicas compete in.
 //!
 //! # The protocol
-//! A commit is made by a replica on a head it knows, and applied by Postgres as a compare-and-swap on that head. What a
+//! Commits are made by a replica on a head it knows, and applied by Postgres as a compare-and-swap on that head. What a
 //! replica knows may be out of date; nothing it remembers decides anything.
 //!
-//! * **One statement.** `repo_commit_batch_v2` locks the repos' rows, judges each commit, stores what it brings, moves the
+//! * **One statement.** `repo_commit_batch_v2` locks the repos' rows, judges each chain, stores what it brings, moves the
 //!   heads, and last takes the sequencer row, which numbers the events. It runs in autocommit: the answer comes after the
 //!   log is flushed, and no lock outlives a round trip.
 //! * **Lock order, everywhere:** repo rows, then the sequencer row. The function never waits for a repo row, for the whole
@@ -13,12 +13,14 @@
 //!   reads the state in a statement after the one that locks, so no commit is numbered behind the `#account` event.
 //! * **Numbers:** the sequencer row stays locked until the transaction has ended. The next number is given when the last one
 //!   can be read, so a reader that saw seq *n* saw everything below *n*.
+//! * **Chains:** what is compared and swapped is a chain of one or more commits of a repo, each on top of the one before. It
+//!   is applied whole or not at all, moves the head once, and has one event for each of its commits.
 //! * **Lost answers:** a commit has one CID, signed over a fresh rev. When a connection breaks, the delivery waits until the
-//!   lost statement has ended and sends the same commit again; `applied_before` says that the head is this very commit. If
-//!   the repo has moved on since, whether the commit was applied is not known, and the writer is told so.
+//!   lost statement has ended and sends the same chain again; `applied_before` says that the head is its very last commit.
+//!   If the repo has moved on since, whether the chain was applied is not known, and its writers are told so.
 //! * **Turns:** a replica whose caches are warm would win every race for a repo. One that lost two reserves the next commit,
 //!   for a second at most ([`update_turn`]); others are `busy` meanwhile. Fairness only: nothing relies on it.
-//! * **Blame:** a statement that Postgres refuses is sent again in halves, so that one bad commit never fails its neighbours.
+//! * **Blame:** a statement that Postgres refuses is sent again in halves, so that one bad chain never fails its neighbours; its writers then try each for itself.
 //!   Time-outs and a full server are nobody's fault: they are answered as unavailable, not tried again one by one.
 //!
 //! # Changing it

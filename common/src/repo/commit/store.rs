@@ -3,7 +3,7 @@
 use atproto::syntax::Tid;
 use sqlx::PgConnection;
 
-use super::super::plan::PlannedCommit;
+use super::super::chain::PlannedChain;
 use super::super::store::Head;
 use crate::db::{AccountId, CidColumn, TextColumn};
 
@@ -18,11 +18,11 @@ impl Writer {
     }
 }
 
-/// What `repo_commit_batch_v2` says of one commit.
+/// What `repo_commit_batch_v2` says of one chain of commits.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Outcome {
     Applied,
-    /// The repo's head is this commit already: an earlier call applied it and its answer was lost.
+    /// The repo's head is the chain's last commit already: an earlier call applied it and its answer was lost.
     AppliedBefore,
     HeadMoved,
     /// Somebody else is at work on the repo.
@@ -32,8 +32,8 @@ pub(super) enum Outcome {
     Takendown,
 }
 
-/// A batch of commits in the flat form of `repo_commit_batch_v2`: one array a column, `*_commit` naming the 1-based place
-/// of the commit an element belongs to.
+/// A batch of chains in the flat form of `repo_commit_batch_v2`: one array a column, `*_chain` naming the 1-based place of
+/// the chain an element belongs to.
 #[derive(Default)]
 pub(super) struct CommitBatch<'a> {
     account: Vec<i64>,
@@ -43,69 +43,77 @@ pub(super) struct CommitBatch<'a> {
     root: Vec<&'a [u8]>,
     commit_block: Vec<&'a [u8]>,
     growth: Vec<i64>,
+    event_chain: Vec<i32>,
     event: Vec<&'a [u8]>,
-    record_commit: Vec<i32>,
+    record_chain: Vec<i32>,
     record_collection: Vec<&'a str>,
     record_rkey: Vec<&'a str>,
+    record_rev: Vec<String>,
     record_cid: Vec<&'a [u8]>,
     record_value: Vec<&'a [u8]>,
     record_target: Vec<Option<&'a str>>,
-    dropped_record_commit: Vec<i32>,
+    dropped_record_chain: Vec<i32>,
     dropped_record_collection: Vec<&'a str>,
     dropped_record_rkey: Vec<&'a str>,
-    node_commit: Vec<i32>,
+    node_chain: Vec<i32>,
     node_cid: Vec<&'a [u8]>,
+    node_rev: Vec<String>,
     node_bytes: Vec<&'a [u8]>,
-    dropped_node_commit: Vec<i32>,
+    dropped_node_chain: Vec<i32>,
     dropped_node_cid: Vec<&'a [u8]>,
 }
 
-impl<'a> FromIterator<&'a PlannedCommit> for CommitBatch<'a> {
-    fn from_iter<I: IntoIterator<Item = &'a PlannedCommit>>(commits: I) -> Self {
+impl<'a> FromIterator<&'a PlannedChain> for CommitBatch<'a> {
+    fn from_iter<I: IntoIterator<Item = &'a PlannedChain>>(chains: I) -> Self {
         let mut batch = Self::default();
-        for (place, commit) in (1..).zip(commits) {
-            batch.push(place, commit);
+        for (place, chain) in (1..).zip(chains) {
+            batch.push(place, chain);
         }
         batch
     }
 }
 
 impl<'a> CommitBatch<'a> {
-    fn push(&mut self, place: i32, commit: &'a PlannedCommit) {
-        self.account.push(commit.account.get());
-        self.expected.push(commit.expected.as_bytes());
-        self.head.push(commit.head.cid.as_bytes());
-        self.rev.push(commit.head.rev.to_string());
-        self.root.push(commit.head.root.as_bytes());
-        self.commit_block.push(&commit.commit_block);
-        self.growth.push(commit.growth);
-        self.event.push(&commit.event);
-        for record in &commit.written {
-            self.record_commit.push(place);
+    fn push(&mut self, place: i32, chain: &'a PlannedChain) {
+        self.account.push(chain.account.get());
+        self.expected.push(chain.expected.as_bytes());
+        self.head.push(chain.head.cid.as_bytes());
+        self.rev.push(chain.head.rev.to_string());
+        self.root.push(chain.head.root.as_bytes());
+        self.commit_block.push(&chain.commit_block);
+        self.growth.push(chain.growth);
+        for event in &chain.events {
+            self.event_chain.push(place);
+            self.event.push(event);
+        }
+        for record in &chain.written {
+            self.record_chain.push(place);
             self.record_collection.push(record.collection.as_str());
             self.record_rkey.push(record.rkey.as_str());
+            self.record_rev.push(record.rev.to_string());
             self.record_cid.push(record.cid.as_bytes());
             self.record_value.push(&record.value);
             self.record_target.push(record.target.as_deref());
         }
-        for (collection, rkey) in &commit.dropped {
-            self.dropped_record_commit.push(place);
+        for (collection, rkey) in &chain.dropped {
+            self.dropped_record_chain.push(place);
             self.dropped_record_collection.push(collection.as_str());
             self.dropped_record_rkey.push(rkey.as_str());
         }
-        for node in &commit.added_nodes {
-            self.node_commit.push(place);
+        for (rev, node) in &chain.added_nodes {
+            self.node_chain.push(place);
+            self.node_rev.push(rev.to_string());
             self.node_cid.push(node.cid.as_bytes());
             self.node_bytes.push(&node.bytes);
         }
-        for cid in &commit.dropped_nodes {
-            self.dropped_node_commit.push(place);
+        for cid in &chain.dropped_nodes {
+            self.dropped_node_chain.push(place);
             self.dropped_node_cid.push(cid.as_bytes());
         }
     }
 }
 
-/// Applies a batch of `writer`'s in one statement. Gives each commit's 0-based place and what became of it.
+/// Applies a batch of `writer`'s in one statement. Gives each chain's 0-based place and what became of it.
 pub(super) async fn commit_batch(
     conn: &mut PgConnection,
     writer: Writer,
@@ -116,11 +124,12 @@ pub(super) async fn commit_batch(
             SELECT ordinal AS "ordinal!", verdict AS "verdict!"
             FROM repo_commit_batch_v2(
                 $1,
-                $2, $3, $4, $5, $6, $7, $8, $9,
-                $10, $11, $12, $13, $14, $15,
-                $16, $17, $18,
-                $19, $20, $21,
-                $22, $23
+                $2, $3, $4, $5, $6, $7, $8,
+                $9, $10,
+                $11, $12, $13, $14, $15, $16, $17,
+                $18, $19, $20,
+                $21, $22, $23, $24,
+                $25, $26
             )
         "#,
         writer.0,
@@ -131,20 +140,23 @@ pub(super) async fn commit_batch(
         &batch.root as _,
         &batch.commit_block as _,
         &batch.growth,
+        &batch.event_chain,
         &batch.event as _,
-        &batch.record_commit,
+        &batch.record_chain,
         &batch.record_collection as _,
         &batch.record_rkey as _,
+        &batch.record_rev,
         &batch.record_cid as _,
         &batch.record_value as _,
         &batch.record_target as _,
-        &batch.dropped_record_commit,
+        &batch.dropped_record_chain,
         &batch.dropped_record_collection as _,
         &batch.dropped_record_rkey as _,
-        &batch.node_commit,
+        &batch.node_chain,
         &batch.node_cid as _,
+        &batch.node_rev,
         &batch.node_bytes as _,
-        &batch.dropped_node_commit,
+        &batch.dropped_node_chain,
         &batch.dropped_node_cid as _,
     )
     .fetch_all(conn)

@@ -43,10 +43,13 @@ async fn a_swap_is_judged_by_the_newest_commit() {
     let standing = theirs.find(&stage.repo().did).await.unwrap().unwrap();
     let repo = stage.repo();
     let writes = [creation("swapped", "x")];
-    ours.apply_writes(repo.account, &repo.did, &writes, Some(standing.head)).await.unwrap().expect("a commit");
+    ours.apply_writes(repo.account, &repo.did, writes.as_slice(), Some(standing.head))
+        .await
+        .unwrap()
+        .expect("a commit");
 
     let newest = ours.find(&repo.did).await.unwrap().unwrap().head;
-    let error = theirs.apply_writes(repo.account, &repo.did, &[creation("late", "x")], Some(standing.head)).await;
+    let error = theirs.apply_writes(repo.account, &repo.did, [creation("late", "x")], Some(standing.head)).await;
     assert!(matches!(error, Err(WriteError::Refused(Refusal::CommitSwap(at))) if at == newest), "{error:?}");
 
     let cid = thing("theirs", "new").cid;

@@ -29,7 +29,11 @@ async fn writes_that_change_nothing_make_no_commit() {
         assert_eq!(write(&repos, repo, &writes).await.unwrap(), None, "{writes:?}");
         // Nor are they held against the commit they were made for.
         let swap = Some(thing("a", "no commit").cid);
-        assert_eq!(repos.apply_writes(repo.account, &repo.did, &writes, swap).await.unwrap(), None, "{writes:?}");
+        assert_eq!(
+            repos.apply_writes(repo.account, &repo.did, writes.as_slice(), swap).await.unwrap(),
+            None,
+            "{writes:?}"
+        );
     }
     assert_eq!(stage.assert_sound().await, 2 + 1);
 }

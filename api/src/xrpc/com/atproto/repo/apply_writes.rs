@@ -1,5 +1,7 @@
 //! `com.atproto.repo.applyWrites`: several writes to the caller's repo as one commit, all or none.
 
+use std::sync::Arc;
+
 use atproto::data::{Cid, Ipld};
 use atproto::syntax::{AtIdentifier, Did, Nsid, RecordKey};
 use axum::extract::State;
@@ -78,8 +80,8 @@ pub async fn handle(
     XrpcBody(input): XrpcBody<Input>,
 ) -> XrpcResult<Output> {
     let account = own_repo(&accounts, &auth, &input.repo).await?;
-    let writes = prepare(&repos, input.writes, input.validate)?;
-    let commit = repos.apply_writes(account.id, &account.did, &writes, input.swap_commit).await?;
+    let writes: Arc<[PreparedWrite]> = prepare(&repos, input.writes, input.validate)?.into();
+    let commit = repos.apply_writes(account.id, &account.did, Arc::clone(&writes), input.swap_commit).await?;
     let results = writes.iter().map(|write| WriteResult::new(&account.did, write)).collect();
     Ok(XrpcJson(Output { commit: commit.map(CommitMeta::from), results }))
 }

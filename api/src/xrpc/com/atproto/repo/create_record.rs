@@ -1,7 +1,5 @@
 //! `com.atproto.repo.createRecord`: adds a record to the caller's repo.
 
-use std::slice;
-
 use atproto::data::{Cid, Ipld};
 use atproto::syntax::{AtIdentifier, Nsid, RecordKey};
 use axum::extract::State;
@@ -48,7 +46,7 @@ pub async fn handle(
     let replace_links = input.validate != Some(false);
     let written = Written::new(&account.did, &path, &record);
     let write = PreparedWrite::Create { path, record, replace_links };
-    let commit = repos.apply_writes(account.id, &account.did, slice::from_ref(&write), input.swap_commit).await?;
+    let commit = repos.apply_writes(account.id, &account.did, [write], input.swap_commit).await?;
     Ok(XrpcJson(written.in_commit(commit)))
 }
 

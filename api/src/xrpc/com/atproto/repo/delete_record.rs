@@ -46,7 +46,7 @@ pub async fn handle(
     let path = RecordPath { collection: input.collection, rkey: input.rkey };
     let swap = input.swap_record.map_or(SwapRecord::Any, SwapRecord::At);
     let write = PreparedWrite::Remove { path, swap };
-    let commit = repos.apply_writes(account.id, &account.did, &[write], input.swap_commit).await?;
+    let commit = repos.apply_writes(account.id, &account.did, [write], input.swap_commit).await?;
     Ok(XrpcJson(Output { commit: commit.map(CommitMeta::from) }))
 }
 

@@ -1,7 +1,5 @@
 //! `com.atproto.repo.putRecord`: writes a record of the caller's repo, whether it exists or not.
 
-use std::slice;
-
 use atproto::data::{Cid, Ipld};
 use atproto::syntax::{AtIdentifier, Nsid, RecordKey};
 use axum::extract::State;
@@ -51,7 +49,7 @@ pub async fn handle(
     let record = PreparedRecord::new(&path, input.record, input.validate)?;
     let written = Written::new(&account.did, &path, &record);
     let write = PreparedWrite::Put { path, record, swap: input.swap_record };
-    let commit = repos.apply_writes(account.id, &account.did, slice::from_ref(&write), input.swap_commit).await?;
+    let commit = repos.apply_writes(account.id, &account.did, [write], input.swap_commit).await?;
     Ok(XrpcJson(written.in_commit(commit)))
 }
 
