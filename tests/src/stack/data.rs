@@ -33,7 +33,7 @@ pub struct DataFolder {
     root: PathBuf,
     postgres: PathBuf,
     _lock: File,
-    _temporary: Option<TempDir>,
+    temporary: Option<TempDir>,
 }
 
 impl DataFolder {
@@ -52,7 +52,7 @@ impl DataFolder {
             fs::create_dir_all(&dir)?;
             fs::set_permissions(&dir, Permissions::from_mode(0o700))?;
         }
-        Ok(Self { postgres: postgres_folder(&root), root, _lock: lock, _temporary: None })
+        Ok(Self { postgres: postgres_folder(&root), root, _lock: lock, temporary: None })
     }
 
     /// A new folder that is removed in the end.
@@ -62,7 +62,15 @@ impl DataFolder {
     pub fn temporary() -> Result<Self> {
         let dir = Postgres::temporary_folder("rookery-stack-")?;
         let folder = Self::open(dir.path())?;
-        Ok(Self { _temporary: Some(dir), ..folder })
+        Ok(Self { temporary: Some(dir), ..folder })
+    }
+
+    /// Leaves a temporary folder where it is when this is dropped; [`DataFolder::remove`] removes it.
+    pub fn keep(&mut self) {
+        if let Some(folder) = self.temporary.take() {
+            // It gives the path, which we know.
+            let _ = folder.keep();
+        }
     }
 
     /// Removes everything that stacks kept in `root`.

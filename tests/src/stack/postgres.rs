@@ -30,6 +30,8 @@ const STOP_GRACE: Duration = Duration::from_secs(30);
 pub enum Durability {
     /// Nothing that was committed.
     Full,
+    /// Everything; but a crash of Postgres alone costs nothing that was committed. For tests of just that.
+    Memory,
     /// Everything: nothing is flushed. For tests.
     None,
 }
@@ -39,6 +41,8 @@ pub enum Durability {
 pub struct Postgres {
     server: Server,
     programs: PathBuf,
+    data: PathBuf,
+    durability: Durability,
     port: u16,
     password: String,
     /// Removed after the server has been told to stop: fields are dropped in this order.
@@ -65,8 +69,8 @@ impl Postgres {
         port::with_free(async |port| {
             let mut server = launch(&programs, &data, port, durability, user.as_ref()).spawn(log)?;
             server.until_ready(async || is_ready(&programs, port).await).await?;
-            let (programs, password) = (programs.clone(), password.clone());
-            Ok(Self { server, programs, port, password, _temporary: None })
+            let (programs, data, password) = (programs.clone(), data.clone(), password.clone());
+            Ok(Self { server, programs, data, durability, port, password, _temporary: None })
         })
         .await
     }
@@ -104,15 +108,60 @@ impl Postgres {
     /// # Errors
     /// The server refuses.
     pub async fn ensure_database(&self, name: &str) -> Result<()> {
-        let made = Launch::new("createdb", self.programs.join("createdb"))
-            .args(["--host=127.0.0.1", &format!("--port={}", self.port), "--username", SUPERUSER, name])
-            .envs([("PGPASSWORD", self.password.as_str()), ("LC_ALL", "C")])
-            .finish()
-            .await;
-        match made {
+        match self.client("createdb").args([name]).finish().await {
             Err(error) if !error.to_string().contains("already exists") => Err(error),
             _ => Ok(()),
         }
+    }
+
+    /// Runs SQL in a session of its own and gives what it says: a line a row, columns divided by `|`.
+    ///
+    /// # Errors
+    /// The server cannot be reached, or refuses.
+    pub async fn query(&self, database: &str, sql: &str) -> Result<String> {
+        self.psql(database, sql).read().await
+    }
+
+    /// Begins to run SQL in a session of its own, which ends with it. What it says goes to `log`.
+    ///
+    /// # Errors
+    /// The client is not installed.
+    pub fn begin(&self, database: &str, sql: &str, log: &Path) -> Result<Server> {
+        self.psql(database, sql).spawn(log)
+    }
+
+    fn psql(&self, database: &str, sql: &str) -> Launch {
+        self.client("psql")
+            .args(["--no-psqlrc", "--tuples-only", "--no-align", "--quiet", "--set=ON_ERROR_STOP=1"])
+            .args([format!("--dbname={database}"), format!("--command={sql}")])
+    }
+
+    /// One of Postgres' own clients, told where the server is.
+    fn client(&self, program: &str) -> Launch {
+        Launch::new(program, self.programs.join(program))
+            .args(["--host=127.0.0.1", &format!("--port={}", self.port), "--username", SUPERUSER])
+            .envs([("PGPASSWORD", self.password.as_str()), ("LC_ALL", "C")])
+    }
+
+    /// Ends the server for a while, with the signal of one of its ways to shut down: SIGINT breaks all connections first,
+    /// SIGQUIT leaves everything as it stands, so that the next start has to recover. See [`Postgres::start_again`].
+    ///
+    /// # Errors
+    /// The process cannot be waited for.
+    pub async fn end(&mut self, signal: Signal) -> Result<()> {
+        self.server.signal(signal);
+        self.server.ended().await.map(drop)
+    }
+
+    /// Starts the server again after [`Postgres::end`], on the same port, and waits until it takes connections.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub async fn start_again(&mut self) -> Result<()> {
+        let user = server_user()?;
+        let launch = launch(&self.programs, &self.data, self.port, self.durability, user.as_ref());
+        self.server = launch.spawn(self.server.log())?;
+        self.server.until_ready(async || is_ready(&self.programs, self.port).await).await
     }
 
     /// Stops the server, closing the connections of clients.
@@ -227,8 +276,11 @@ fn launch(programs: &Path, data: &Path, port: u16, durability: Durability, user:
         ("max_connections", "300"),
         ("log_checkpoints", "off"),
     ];
+    if durability != Durability::Full {
+        settings.extend([("fsync", "off"), ("full_page_writes", "off")]);
+    }
     if durability == Durability::None {
-        settings.extend([("fsync", "off"), ("synchronous_commit", "off"), ("full_page_writes", "off")]);
+        settings.push(("synchronous_commit", "off"));
     }
     Launch::prepare("Postgres".to_owned(), programs.join("postgres").as_os_str(), Signal::SIGINT, user)
         .args([Path::new("-D"), data])

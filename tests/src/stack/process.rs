@@ -78,13 +78,21 @@ impl Launch {
     ///
     /// # Errors
     /// It cannot be started, or fails; the message holds what it wrote.
-    pub async fn finish(mut self) -> Result<()> {
+    pub async fn finish(self) -> Result<()> {
+        self.read().await.map(drop)
+    }
+
+    /// Runs the command to its end and gives what it said.
+    ///
+    /// # Errors
+    /// As [`Launch::finish`].
+    pub async fn read(mut self) -> Result<String> {
         let output = self.command.output().await.with_context(|| format!("cannot start {}", self.name))?;
         if !output.status.success() {
             let said = String::from_utf8_lossy(&output.stderr);
             bail!("{} failed ({}): {}", self.name, output.status, said.trim_end());
         }
-        Ok(())
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
     /// Starts the command with everything it writes appended to the file `log`.

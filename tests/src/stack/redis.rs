@@ -1,10 +1,11 @@
 //! A private Redis server, without persistence: what Rookery keeps there may be lost at any time.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use nix::sys::signal::Signal;
 use tokio::net::TcpStream;
 
 use super::process::{Launch, Server};
@@ -17,6 +18,7 @@ const STOP_GRACE: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub struct Redis {
     server: Server,
+    settings: PathBuf,
     port: u16,
     password: String,
 }
@@ -33,12 +35,21 @@ impl Redis {
             // The password goes in by a file: arguments are visible to every user of the machine.
             let settings = dir.join("redis.conf");
             secret::write_private(&settings, &configuration(port, &password))?;
-            let launch = Launch::new("Redis", "redis-server").args([&settings]).current_dir(dir);
-            let mut server = launch.spawn(log).context("is the package redis-server installed?")?;
-            server.until_ready(async || TcpStream::connect(("127.0.0.1", port)).await.is_ok()).await?;
-            Ok(Self { server, port, password: password.clone() })
+            let server = launch(&settings, port, log).await?;
+            Ok(Self { server, settings, port, password: password.clone() })
         })
         .await
+    }
+
+    /// Kills the server and starts another one in its place, which knows nothing of what the first one kept.
+    ///
+    /// # Errors
+    /// The new one does not start.
+    pub async fn replace(&mut self) -> Result<()> {
+        self.server.signal(Signal::SIGKILL);
+        self.server.ended().await?;
+        self.server = launch(&self.settings, self.port, self.server.log()).await?;
+        Ok(())
     }
 
     /// Host and port, as `PDS_REDIS_SCRATCH_ADDRESS` wants them.
@@ -73,6 +84,15 @@ impl Redis {
     pub async fn stop(self) -> Result<()> {
         self.server.stop(STOP_GRACE).await
     }
+}
+
+/// Runs the server with the settings in a file, and waits until it takes connections.
+async fn launch(settings: &Path, port: u16, log: &Path) -> Result<Server> {
+    let dir = settings.parent().context("settings are in a folder")?;
+    let launch = Launch::new("Redis", "redis-server").args([settings]).current_dir(dir);
+    let mut server = launch.spawn(log).context("is the package redis-server installed?")?;
+    server.until_ready(async || TcpStream::connect(("127.0.0.1", port)).await.is_ok()).await?;
+    Ok(server)
 }
 
 fn configuration(port: u16, password: &str) -> String {
