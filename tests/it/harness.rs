@@ -5,4 +5,6 @@ pub(crate) mod archive;
 pub(crate) mod client;
 pub(crate) mod cluster;
 pub(crate) mod consumer;
+pub(crate) mod processes;
+pub(crate) mod progress;
 pub(crate) mod tap;

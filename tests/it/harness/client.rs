@@ -35,7 +35,15 @@ impl Client {
     /// # Panics
     /// If the TLS library cannot be set up.
     pub(crate) fn new(origin: impl Into<String>) -> Self {
-        let http = reqwest::Client::builder().timeout(LIMIT).build().expect("a client without special settings");
+        Self::with_patience(origin, LIMIT)
+    }
+
+    /// A client of the server at `origin` that gives a call up after `limit`.
+    ///
+    /// # Panics
+    /// As [`Client::new`].
+    pub(crate) fn with_patience(origin: impl Into<String>, limit: Duration) -> Self {
+        let http = reqwest::Client::builder().timeout(limit).build().expect("a client without special settings");
         Self { origin: origin.into(), http }
     }
 
@@ -70,6 +78,12 @@ impl Client {
             request = request.bearer_auth(token);
         }
         json(request).await
+    }
+
+    /// Whether the server says that it is ready for requests.
+    pub(crate) async fn is_ready(&self) -> bool {
+        let answer = self.http.get(format!("{}/readyz", self.origin)).send().await;
+        answer.is_ok_and(|answer| answer.status() == StatusCode::OK)
     }
 
     fn query(&self, method: &str, params: &[(&str, &str)]) -> RequestBuilder {

@@ -8,10 +8,13 @@ use atproto::event::{Event, Frame};
 use atproto::syntax::Did;
 use bytes::Bytes;
 use futures_util::{SinkExt as _, StreamExt as _};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::{Instant, timeout_at};
 use tokio_tungstenite::tungstenite::Message;
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, client_async, connect_async};
+
+/// Bytes that the kernel takes for a consumer that does not read.
+const NARROW: u32 = 16 * 1024;
 
 /// A subscription.
 #[derive(Debug)]
@@ -36,10 +39,20 @@ impl Consumer {
     /// # Errors
     /// The server cannot be reached or does not upgrade.
     pub(crate) async fn connect(origin: &str, cursor: Option<i64>) -> Result<Self> {
-        let origin = origin.replacen("http", "ws", 1);
-        let query = cursor.map(|cursor| format!("?cursor={cursor}")).unwrap_or_default();
-        let url = format!("{origin}/xrpc/com.atproto.sync.subscribeRepos{query}");
-        let (socket, _) = connect_async(url).await?;
+        let (socket, _) = connect_async(url(origin, cursor)).await?;
+        Ok(Self { socket })
+    }
+
+    /// As [`Consumer::connect`], with little room for what is not read yet.
+    ///
+    /// # Errors
+    /// As [`Consumer::connect`].
+    pub(crate) async fn connect_narrowly(origin: &str, cursor: Option<i64>) -> Result<Self> {
+        let socket = TcpSocket::new_v4()?;
+        socket.set_recv_buffer_size(NARROW)?;
+        let address = origin.trim_start_matches("http://").parse()?;
+        let stream = MaybeTlsStream::Plain(socket.connect(address).await?);
+        let (socket, _) = client_async(url(origin, cursor), stream).await?;
         Ok(Self { socket })
     }
 
@@ -73,12 +86,29 @@ impl Consumer {
         Ok(events)
     }
 
+    /// All events up to the end of the stream, each within `limit`, and how it ends.
+    pub(crate) async fn rest(&mut self, limit: Duration) -> (Vec<Received>, anyhow::Error) {
+        let mut events = Vec::new();
+        loop {
+            match self.next(limit).await {
+                Ok(received) => events.push(received),
+                Err(end) => return (events, end),
+            }
+        }
+    }
+
     /// Ends the subscription.
     pub(crate) async fn close(mut self) {
         // Whether the server hears of it does not matter.
         let _ = self.socket.close(None).await;
         let _ = self.socket.flush().await;
     }
+}
+
+fn url(origin: &str, cursor: Option<i64>) -> String {
+    let origin = origin.replacen("http", "ws", 1);
+    let query = cursor.map(|cursor| format!("?cursor={cursor}")).unwrap_or_default();
+    format!("{origin}/xrpc/com.atproto.sync.subscribeRepos{query}")
 }
 
 fn receive(bytes: Bytes) -> Result<Received> {

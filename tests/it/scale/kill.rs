@@ -1,22 +1,20 @@
 //! A replica is killed in the middle of concurrent writes.
 
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use crate::harness::account::Account;
-use crate::harness::archive;
-use crate::harness::client::Client;
-use crate::harness::consumer::{Consumer, Received, assert_unbroken_chain};
 use anyhow::{Result, ensure};
 use atproto::crypto::PublicKey;
 use atproto::syntax::Tid;
-use common::config::Config;
 use common::testing::{FakePlc, TestDb};
 use futures_util::future::try_join_all;
 use nix::sys::signal::Signal;
-use tests::stack::{Programs, Server, Settings, free_ports};
-use tokio::sync::Notify;
+
+use crate::harness::account::Account;
+use crate::harness::archive;
+use crate::harness::consumer::{Consumer, Received, assert_unbroken_chain};
+use crate::harness::processes::Processes;
+use crate::harness::progress::Progress;
 
 const ACCOUNTS: usize = 4;
 const WRITERS_PER_ACCOUNT: usize = 3;
@@ -27,77 +25,11 @@ const LIMIT: Duration = Duration::from_mins(1);
 /// Some moment, for record keys.
 const EPOCH_MICROS: u64 = 1_700_000_000_000_000;
 
-/// Two replicas as processes of their own.
-struct Replicas {
-    programs: Programs,
-    settings: Settings,
-    ports: Vec<u16>,
-    folder: tempfile::TempDir,
-}
-
-impl Replicas {
-    fn new(db: &TestDb, plc: &FakePlc) -> Result<Self> {
-        let folder = tempfile::tempdir()?;
-        let ports = free_ports(2)?;
-        let blobs = folder.path().join("blobs").to_string_lossy().into_owned();
-        let mut settings = Settings::new();
-        for (name, value) in Config::TEST_VARIABLES {
-            settings.insert(name.to_owned(), value.to_owned());
-        }
-        for (name, value) in [
-            ("PDS_DATABASE_URL", db.url()),
-            ("PDS_DID_PLC_URL", plc.url().to_string()),
-            ("PDS_DEV_MODE", "true".to_owned()),
-            ("PDS_PORT", ports[0].to_string()),
-            ("PDS_BLOBSTORE_DISK_LOCATION", blobs),
-        ] {
-            settings.insert(name.to_owned(), value);
-        }
-        Ok(Self { programs: Programs::built()?, settings, ports, folder })
-    }
-
-    async fn start(&self, index: usize) -> Result<Server> {
-        let (name, port) = (format!("api-{index}"), self.ports[index]);
-        let mut settings = self.settings.clone();
-        settings.insert("PDS_LISTEN_PORT".to_owned(), port.to_string());
-        self.programs.start_api(&name, port, &settings, &self.folder.path().join(&name)).await
-    }
-
-    fn client(&self, index: usize) -> Client {
-        Client::new(format!("http://127.0.0.1:{}", self.ports[index]))
-    }
-}
-
-/// Counts acknowledged writes, so that the test can act in their middle.
-#[derive(Default)]
-struct Progress {
-    acknowledged: AtomicUsize,
-    changed: Notify,
-}
-
-impl Progress {
-    fn count(&self) {
-        self.acknowledged.fetch_add(1, Ordering::SeqCst);
-        self.changed.notify_waiters();
-    }
-
-    async fn reaches(&self, count: usize) {
-        loop {
-            let changed = self.changed.notified();
-            tokio::pin!(changed);
-            changed.as_mut().enable();
-            if self.acknowledged.load(Ordering::SeqCst) >= count {
-                return;
-            }
-            changed.await;
-        }
-    }
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_replica_loses_nothing_and_repeats_nothing() {
     let (db, plc) = (TestDb::create().await, FakePlc::start().await);
-    let replicas = Replicas::new(&db, &plc).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let replicas = Processes::new(2, db.url(), &plc, folder.path()).unwrap();
     let survivor = replicas.start(0).await.unwrap();
     let victim = replicas.start(1).await.unwrap();
     let sign_ups = (0..ACCOUNTS).map(|index| {
@@ -131,7 +63,7 @@ async fn a_killed_replica_loses_nothing_and_repeats_nothing() {
 }
 
 /// Writes with every writer of every account at once; gives the paths each account must have in the end.
-async fn write_all(replicas: &Replicas, accounts: &[Account], progress: &Progress) -> Result<Vec<BTreeSet<String>>> {
+async fn write_all(replicas: &Processes, accounts: &[Account], progress: &Progress) -> Result<Vec<BTreeSet<String>>> {
     let writing = accounts.iter().map(|account| async move {
         let writers = (0..WRITERS_PER_ACCOUNT).map(|writer| write(replicas, account, writer, progress));
         let written = try_join_all(writers).await?;
@@ -140,7 +72,7 @@ async fn write_all(replicas: &Replicas, accounts: &[Account], progress: &Progres
     try_join_all(writing).await
 }
 
-async fn write(replicas: &Replicas, account: &Account, writer: usize, progress: &Progress) -> Result<Vec<String>> {
+async fn write(replicas: &Processes, account: &Account, writer: usize, progress: &Progress) -> Result<Vec<String>> {
     let clients = [replicas.client(0), replicas.client(1)];
     let mut written = Vec::with_capacity(WRITES_PER_WRITER);
     for number in 0..WRITES_PER_WRITER {
@@ -153,7 +85,7 @@ async fn write(replicas: &Replicas, account: &Account, writer: usize, progress: 
     Ok(written)
 }
 
-async fn both_streams(replicas: &Replicas, newest: usize) -> Result<[Vec<Received>; 2]> {
+async fn both_streams(replicas: &Processes, newest: usize) -> Result<[Vec<Received>; 2]> {
     let read = |index: usize| async move {
         let mut consumer = Consumer::connect(replicas.client(index).origin(), Some(0)).await?;
         let events = consumer.until(i64::try_from(newest)?, LIMIT).await?;
@@ -172,7 +104,7 @@ fn assert_streams_agree(streams: &[Vec<Received>; 2], newest: usize) {
 }
 
 async fn assert_repo_holds(
-    replicas: &Replicas,
+    replicas: &Processes,
     account: &Account,
     expected: &BTreeSet<String>,
     key: &PublicKey,
