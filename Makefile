@@ -54,6 +54,18 @@ unit: build ## the tests in Rust, with a Postgres and Redis of their own
 e2e: setup-test build ## the official TypeScript client against two replicas
 	cd tests/e2e && npm ci --no-audit --no-fund && STACK_BIN="$(abspath $(STACK))" npm test
 
+# Faults in every order: a seed decides, and is printed. CHAOS_SEED=… repeats one.
+RUNS ?= 1
+
+.PHONY: chaos
+chaos: build ## three replicas under fire, some minutes a run (RUNS=10, CHAOS_SEED=…)
+	@cargo test --quiet --package tests --test it --no-run
+	@for run in $$(seq $(RUNS)); do \
+		echo "run $$run of $(RUNS)"; \
+		cargo test --quiet --package tests --test it -- --ignored --exact --nocapture \
+			chaos::everything_acknowledged_survives_all_faults || exit 1; \
+	done
+
 # --- measuring -----------------------------------------------------------------
 
 .PHONY: bench
