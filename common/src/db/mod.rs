@@ -40,9 +40,12 @@ const STATEMENT_CACHE: usize = 512;
 /// noticed within a minute, and a transaction that stalls lets go of its locks.
 ///
 /// And no statement is planned twice. All of ours look rows up by keys, for which one plan fits all values; left alone,
-/// Postgres plans those on partitioned tables at each call, which costs more than running them.
-const SESSION_OPTIONS: [(&str, &str); 7] = [
+/// Postgres plans those on partitioned tables at each call, which costs more than running them. The plan is one that stays
+/// good: made while a table is small, it must not read all of it when it has grown.
+const SESSION_OPTIONS: [(&str, &str); 9] = [
     ("plan_cache_mode", "force_generic_plan"),
+    ("enable_seqscan", "off"),
+    ("jit", "off"),
     ("statement_timeout", "30s"),
     ("lock_timeout", "10s"),
     ("idle_in_transaction_session_timeout", "60s"),
