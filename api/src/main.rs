@@ -4,7 +4,12 @@ use anyhow::Context as _;
 use api::{Overrides, Pds};
 use clap::Parser;
 use common::{config::Config, telemetry};
+use mimalloc::MiMalloc;
 use tokio::signal::unix::{SignalKind, signal};
+
+/// A request is many small pieces of memory, freed on another thread than they were taken on.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// The HTTP server of Rookery, a Personal Data Server of the AT Protocol.
 ///
