@@ -74,6 +74,15 @@ pub async fn insert_references(
     store::insert_references(conn, account, rev, references).await
 }
 
+/// Deletes references by collection, key and blob, such as those of records that are not there. Gives how many there were.
+pub async fn delete_references(
+    conn: &mut PgConnection,
+    account: AccountId,
+    references: &[(String, String, Cid)],
+) -> sqlx::Result<u64> {
+    store::delete_references(conn, account, references).await
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -87,3 +87,26 @@ pub(super) async fn insert_references(
     query.execute(conn).await?;
     Ok(())
 }
+
+/// As [`super::delete_references`].
+pub(super) async fn delete_references(
+    conn: &mut PgConnection,
+    account: AccountId,
+    references: &[(String, String, Cid)],
+) -> sqlx::Result<u64> {
+    let collections: Vec<&str> = references.iter().map(|(collection, ..)| collection.as_str()).collect();
+    let rkeys: Vec<&str> = references.iter().map(|(_, rkey, _)| rkey.as_str()).collect();
+    let cids: Vec<&[u8]> = references.iter().map(|(.., cid)| cid.as_bytes().as_slice()).collect();
+    let query = sqlx::query!(
+        r#"
+            DELETE FROM record_blob t
+            USING unnest($2::text[], $3::text[], $4::bytea[]) AS r (collection, rkey, cid)
+            WHERE t.account_id = $1 AND t.collection = r.collection AND t.rkey = r.rkey AND t.cid = r.cid
+        "#,
+        account.get(),
+        &collections as _,
+        &rkeys as _,
+        &cids as _,
+    );
+    Ok(query.execute(conn).await?.rows_affected())
+}

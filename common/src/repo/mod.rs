@@ -26,7 +26,9 @@ mod proof;
 mod queue;
 mod race;
 mod read;
+mod rebuild;
 mod store;
+mod verify;
 mod write;
 
 #[cfg(test)]
@@ -43,8 +45,10 @@ pub use plan::Refusal;
 pub use prepare::{PreparedRecord, PreparedWrite, RecordError, RecordPath, SwapRecord, ValidationStatus};
 pub use proof::ProofError;
 pub use read::{ListedRepo, Page, Record, Repo, RepoStatus};
+pub use rebuild::{Losses, RebuildError, Rebuilder, Rebuilt};
 use sqlx::PgPool;
 use tokio::sync::Semaphore;
+pub use verify::{Finding, Findings, RepoRef, Report, Verifier};
 pub use write::{CommitRef, WriteError};
 
 use crate::clock::Clock;

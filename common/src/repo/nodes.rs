@@ -23,6 +23,9 @@ pub(super) enum NodeError {
     /// The tree names a node that is not stored: a newer commit dropped it, or the repo is damaged.
     #[error("tree node {0} is not stored")]
     Gone(Cid),
+    /// A stored node has other bytes than its CID says.
+    #[error("tree node {0} is damaged")]
+    Altered(Cid),
     /// A stored node is not a node.
     #[error("tree node {0}: {1}")]
     Undecodable(Cid, mst::NodeError),
@@ -117,6 +120,10 @@ impl NodeStore {
         let rows = store::list_nodes(&mut conn, account, cids).await?;
         let mut loaded = HashMap::with_capacity(rows.len());
         for StoredNode { cid, bytes, .. } in rows {
+            // A node stays in memory under its name long after the stored one has been mended: it must be the right one.
+            if !cid.verifies(&bytes) {
+                return Err(NodeError::Altered(cid));
+            }
             let node = Node::decode(&bytes).map_err(|error| NodeError::Undecodable(cid, error))?;
             let node = Arc::new(node);
             self.insert(cid, Arc::clone(&node), &bytes);

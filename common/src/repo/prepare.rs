@@ -147,7 +147,7 @@ pub(super) fn is_link(collection: &Nsid) -> bool {
 }
 
 /// What a record of one of the four linking collections points at; only well-formed targets count.
-fn link_target(collection: &Nsid, value: &Ipld) -> Option<String> {
+pub(super) fn link_target(collection: &Nsid, value: &Ipld) -> Option<String> {
     let text = |value: &Ipld| match value {
         Ipld::String(text) => Some(text.clone()),
         _ => None,

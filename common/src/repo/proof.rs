@@ -131,7 +131,7 @@ impl From<NodeError> for Attempt {
         match error {
             NodeError::Gone(cid) => Self::Moved(cid),
             NodeError::Storage(error) => Self::Failed(ProofError::Storage(error)),
-            error @ (NodeError::Tree(_) | NodeError::Undecodable(..)) => {
+            error @ (NodeError::Tree(_) | NodeError::Undecodable(..) | NodeError::Altered(_)) => {
                 Self::Failed(ProofError::Damaged(error.to_string()))
             }
         }

@@ -2,6 +2,7 @@
 
 #![expect(clippy::expect_used, reason = "a test ends where its surroundings fail")]
 
+pub mod damage;
 mod database;
 pub mod log;
 mod plc;

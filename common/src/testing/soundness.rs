@@ -1,11 +1,14 @@
 //! What must be true of stored repos and of the log at any moment, whatever was done to them.
+//!
+//! It shares no code with the operator's check, `repo::Verifier`, and holds everything in memory: each keeps an eye on the
+//! other.
 
 use std::collections::{BTreeMap, HashMap};
 
 use atproto::commit::Commit;
 use atproto::crypto::PublicKey;
 use atproto::data::{Cid, Ipld, cbor};
-use atproto::event::{CommitEvent, Event, Frame, frame};
+use atproto::event::{Event, Frame, frame};
 use atproto::mst::{self, Key};
 use atproto::syntax::{Did, Tid};
 use sqlx::PgPool;
@@ -102,7 +105,7 @@ fn target(key: &Key, value: &[u8]) -> Option<String> {
 }
 
 /// Checks the whole log as a relay would: numbers without gap from 1, and for each repo one unbroken chain of commits, each
-/// of which verifies and the last of which is the repo's head. Returns the events.
+/// of which verifies and the last of which is the repo's head. A `#sync` begins the chain anew. Returns the events.
 ///
 /// # Panics
 /// If something is wrong.
@@ -122,27 +125,34 @@ pub async fn assert_stream_is_sound(pool: &PgPool) -> Vec<(i64, Event)> {
         "#,
     );
     for repo in repos.fetch_all(pool).await.expect("repos") {
-        let commits = events.iter().filter_map(|(_, event)| match event {
-            Event::Commit(commit) if commit.repo == repo.did.0 => Some(commit),
-            _ => None,
-        });
-        let head = assert_chain(commits, &repo.public_key.0);
+        let own = events.iter().map(|(_, event)| event).filter(|event| *event.did() == repo.did.0);
+        let head = assert_chain(own, &repo.public_key.0);
         assert_eq!(head, Some(repo.head.0), "the last commit of {} is its head", repo.did.0);
     }
     events
 }
 
 /// Returns the last commit.
-fn assert_chain<'a>(commits: impl Iterator<Item = &'a CommitEvent>, key: &PublicKey) -> Option<Cid> {
+fn assert_chain<'a>(events: impl Iterator<Item = &'a Event>, key: &PublicKey) -> Option<Cid> {
     let mut before: Option<Commit> = None;
-    let mut last = None;
-    for event in commits {
-        let commit = event.verify(Some(key)).expect("a commit that verifies");
-        assert_eq!(event.since, before.as_ref().map(|before| before.rev), "since names the commit before");
-        assert_eq!(event.prev_data, before.as_ref().map(|before| before.data), "prevData names the tree before");
-        (before, last) = (Some(commit), Some(event.commit));
+    for event in events {
+        let rev = before.as_ref().map(|before| before.rev);
+        before = Some(match event {
+            Event::Commit(event) => {
+                let commit = event.verify(Some(key)).expect("a commit that verifies");
+                assert_eq!(event.since, rev, "since names the commit before");
+                assert_eq!(event.prev_data, before.map(|before| before.data), "prevData names the tree before");
+                commit
+            }
+            Event::Sync(event) => {
+                let commit = event.verify(Some(key)).expect("a commit that verifies");
+                assert!(Some(commit.rev) >= rev, "the rev does not fall");
+                commit
+            }
+            Event::Identity(_) | Event::Account(_) => continue,
+        });
     }
-    last
+    before.map(|commit| commit.to_block().0)
 }
 
 async fn events(pool: &PgPool) -> Vec<(i64, Event)> {

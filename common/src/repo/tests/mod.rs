@@ -3,7 +3,9 @@
 mod batches;
 mod chains;
 mod heads;
+mod rebuild;
 mod rules;
 mod stage;
 mod store;
 mod two_replicas;
+mod verify;
