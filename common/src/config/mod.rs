@@ -116,6 +116,15 @@ impl Config {
         reader.finish(database).map(|(database, _)| database)
     }
 
+    /// Reads only the settings of the event stream, none of which is required.
+    pub fn subscription_from_env() -> Result<SubscriptionConfig, ConfigError> {
+        let variables = environment();
+        let lookup = |name: &str| variables.get(name).cloned();
+        let mut reader = Reader::new(&lookup);
+        let subscription = SubscriptionConfig::read(&mut reader);
+        reader.finish(Some(subscription)).map(|(subscription, _)| subscription)
+    }
+
     /// Reads variables through `lookup`, which gives a variable's value by its name.
     pub fn from_lookup(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
         Self::read(&lookup).map(|(config, _)| config)

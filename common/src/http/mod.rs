@@ -14,6 +14,7 @@ use std::time::Duration;
 pub use body::{limited_stream, read_limited};
 pub use guard::{Blocked, Rules};
 pub use guarded::{Document, GuardedClient};
+pub use reqwest::Upgraded;
 use reqwest::{Client, redirect::Policy};
 
 /// How long a connection may take to open.
@@ -69,6 +70,22 @@ pub fn internal(timeout: Duration) -> Result<Client, reqwest::Error> {
         .user_agent(USER_AGENT)
         .connect_timeout(CONNECT_TIMEOUT)
         .timeout(timeout)
+        .redirect(Policy::none())
+        .no_proxy()
+        .build()
+}
+
+/// Makes a client for streams of the operator's own choice: connections that are upgraded to another protocol, and may stay
+/// open for as long as they like.
+///
+/// # Errors
+/// If TLS cannot be set up.
+pub fn upgrading() -> Result<Client, reqwest::Error> {
+    // Only HTTP/1.1 upgrades a connection.
+    Client::builder()
+        .user_agent(USER_AGENT)
+        .connect_timeout(CONNECT_TIMEOUT)
+        .http1_only()
         .redirect(Policy::none())
         .no_proxy()
         .build()

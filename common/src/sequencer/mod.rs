@@ -4,6 +4,7 @@
 //! that causes them, by the SQL function `event_append_v1`, under the lock of the one `sequencer` row. So whoever sees
 //! event *n* sees every event below *n*, and a reader needs nothing but `seq > $1 ORDER BY seq`.
 
+pub mod admin;
 mod store;
 mod tail;
 
