@@ -4,5 +4,6 @@
 mod architecture;
 mod chaos;
 mod harness;
+mod ops;
 mod scale;
 mod xrpc;

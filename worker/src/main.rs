@@ -1,7 +1,10 @@
 //! `pds-worker`: background work, and the operator's commands.
 
+use std::io::Write as _;
+use std::process::ExitCode;
+
 use clap::{Parser, Subcommand};
-use worker::ops;
+use worker::ops::{self, Outcome};
 
 /// The background worker of Rookery, a Personal Data Server of the AT Protocol, and its commands for operators.
 ///
@@ -17,14 +20,31 @@ struct Arguments {
 enum Command {
     /// Bring the database's schema up to date. Needs only `PDS_DATABASE_URL`.
     Migrate,
+    #[command(subcommand)]
+    Repo(ops::RepoCommand),
+    #[command(subcommand)]
+    Sequencer(ops::SequencerCommand),
+    #[command(subcommand)]
+    Events(ops::EventsCommand),
 }
 
 #[tokio::main]
-async fn main() -> anyhow::Result<()> {
+async fn main() -> ExitCode {
     let arguments = Arguments::parse();
     // Fails only if a provider is installed already, which is as good.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    match arguments.command {
-        Command::Migrate => ops::migrate().await,
-    }
+    let outcome = match arguments.command {
+        Command::Migrate => ops::migrate().await.map(|()| Outcome::Sound),
+        Command::Repo(command) => command.run().await,
+        Command::Sequencer(command) => command.run().await,
+        Command::Events(command) => command.run().await,
+    };
+    outcome.map_or_else(|error| fail(&error), ExitCode::from)
+}
+
+/// Says why nothing came of it.
+fn fail(error: &anyhow::Error) -> ExitCode {
+    // Nobody may be there to read it.
+    let _ = writeln!(std::io::stderr().lock(), "Error: {error:#}");
+    ExitCode::from(2)
 }

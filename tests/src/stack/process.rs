@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::process::{ExitStatus, Stdio};
+use std::process::{ExitStatus, Output, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
@@ -86,13 +86,22 @@ impl Launch {
     ///
     /// # Errors
     /// As [`Launch::finish`].
-    pub async fn read(mut self) -> Result<String> {
-        let output = self.command.output().await.with_context(|| format!("cannot start {}", self.name))?;
+    pub async fn read(self) -> Result<String> {
+        let name = self.name.clone();
+        let output = self.output().await?;
         if !output.status.success() {
             let said = String::from_utf8_lossy(&output.stderr);
-            bail!("{} failed ({}): {}", self.name, output.status, said.trim_end());
+            bail!("{name} failed ({}): {}", output.status, said.trim_end());
         }
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
+    /// Runs the command to its end, and gives what it wrote and how it ended.
+    ///
+    /// # Errors
+    /// It cannot be started.
+    pub async fn output(mut self) -> Result<Output> {
+        self.command.output().await.with_context(|| format!("cannot start {}", self.name))
     }
 
     /// Starts the command with everything it writes appended to the file `log`.

@@ -36,8 +36,13 @@ impl Programs {
     /// # Errors
     /// What the program says.
     pub async fn migrate(&self, database_url: &str) -> Result<()> {
-        let migrate = Launch::new("pds-worker migrate", self.folder.join("pds-worker")).args(["migrate"]);
-        migrate.envs([("PDS_DATABASE_URL", database_url)]).finish().await
+        self.worker(&["migrate"]).envs([("PDS_DATABASE_URL", database_url)]).finish().await
+    }
+
+    /// A command of the worker.
+    pub fn worker(&self, arguments: &[&str]) -> Launch {
+        let name = format!("pds-worker {}", arguments.first().unwrap_or(&""));
+        Launch::new(name, self.folder.join("pds-worker")).args(arguments)
     }
 
     /// Starts a server on `port`, and waits until it answers.

@@ -1,5 +1,39 @@
 //! The operator's commands.
+//!
+//! A command parses its arguments, calls `common`, and prints. What it found goes to standard output, one line a fact, or as
+//! JSON, one object a line; progress goes to standard error. See [`Outcome`] for the exit codes.
 
+mod console;
+mod database;
+mod events;
 mod migrate;
+mod repo;
+mod sequencer;
 
+use std::process::ExitCode;
+
+pub use events::EventsCommand;
 pub use migrate::migrate;
+pub use repo::RepoCommand;
+pub use sequencer::SequencerCommand;
+
+/// What a check came to. A command that could not do its work fails with an error instead, which is exit code 2.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Outcome {
+    /// All is sound, or was made so. Exit code 0.
+    Sound,
+    /// Something is damaged, or was left as it is. Exit code 1.
+    Damaged,
+    /// Something could not be checked. Exit code 2.
+    Unchecked,
+}
+
+impl From<Outcome> for ExitCode {
+    fn from(outcome: Outcome) -> Self {
+        match outcome {
+            Outcome::Sound => Self::SUCCESS,
+            Outcome::Damaged => Self::from(1),
+            Outcome::Unchecked => Self::from(2),
+        }
+    }
+}

@@ -1,0 +1,5 @@
+//! The operator's commands as processes: what they print, and how they end.
+
+mod events;
+mod repo;
+mod sequencer;

@@ -1,0 +1,65 @@
+//! Printing.
+
+use std::io::{self, IsTerminal as _, Write as _};
+
+use anyhow::Context as _;
+use serde::Serialize;
+
+/// Where a command's words go.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Console {
+    json: bool,
+}
+
+impl Console {
+    /// Prints for programs if `json` is true, else for people.
+    pub(super) fn new(json: bool) -> Self {
+        Self { json }
+    }
+
+    /// True if programs read along.
+    pub(super) fn is_json(self) -> bool {
+        self.json
+    }
+
+    /// Prints a line for people.
+    ///
+    /// # Errors
+    /// If nobody reads any more: there is no use in going on.
+    pub(super) fn say(self, line: impl std::fmt::Display) -> anyhow::Result<()> {
+        if self.json {
+            return Ok(());
+        }
+        writeln!(io::stdout().lock(), "{line}").context("cannot print")
+    }
+
+    /// Prints an object for programs.
+    ///
+    /// # Errors
+    /// If nobody reads any more.
+    pub(super) fn tell(self, object: &impl Serialize) -> anyhow::Result<()> {
+        if !self.json {
+            return Ok(());
+        }
+        let line = serde_json::to_string(object)?;
+        writeln!(io::stdout().lock(), "{line}").context("cannot print")
+    }
+}
+
+/// Says how far the work is.
+pub(super) fn progress(line: impl std::fmt::Display) {
+    // Progress that nobody reads is no reason to stop.
+    let _ = writeln!(io::stderr().lock(), "{line}");
+}
+
+/// Asks for a yes. Without a terminal nobody can be asked.
+///
+/// # Errors
+/// If there is no terminal.
+pub(super) fn confirm(question: &str) -> anyhow::Result<bool> {
+    anyhow::ensure!(io::stdin().is_terminal(), "{question} Nobody can be asked here: give --yes if you mean it");
+    write!(io::stderr().lock(), "{question} [y/N] ").context("cannot ask")?;
+    let mut answer = String::new();
+    io::stdin().read_line(&mut answer).context("cannot read the answer")?;
+    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+}
