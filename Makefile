@@ -73,6 +73,12 @@ bench: setup-run ## what work costs, optimised (BENCH_ARGS="--only get-record --
 	cargo build --release --workspace --bins
 	$(RELEASE)/bench $(BENCH_ARGS)
 
+.PHONY: bench-compare
+bench-compare: setup-test ## the same in turns with the reference server, which it installs from npm
+	@tests/reference/setup.sh
+	cargo build --release --workspace --bins
+	$(RELEASE)/bench --reference tests/reference $(BENCH_ARGS)
+
 # Input for the decoders of common/atproto that a machine thinks up: all targets, or TARGET, each for SECONDS.
 TARGET ?= $(sort $(notdir $(basename $(wildcard common/atproto/fuzz/fuzz_targets/*.rs))))
 SECONDS ?= 60

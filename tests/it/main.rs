@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "in a test a panic is the failure that is wanted")]
 
 mod architecture;
+mod bench;
 mod chaos;
 mod harness;
 mod ops;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Result;
-use tests::stack::{DataFolder, Durability, Options, Stack};
+use tests::stack::{DataFolder, Durability, Options, Settings, Stack};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::welcome;
@@ -75,6 +75,7 @@ fn options(arguments: &Arguments) -> Result<Options> {
         bind: arguments.bind.clone(),
         durability,
         plc_url: arguments.plc_url.clone(),
+        settings: Settings::new(),
     })
 }
 

@@ -41,6 +41,15 @@ impl Call {
         Self::new(Method::POST, method, Bytes::from(serde_json::to_vec(input)?))
     }
 
+    /// A procedure whose body is an archive.
+    ///
+    /// # Errors
+    /// The name cannot stand in a URL.
+    pub(crate) fn upload(method: &str, archive: Bytes) -> Result<Self> {
+        let call = Self::new(Method::POST, method, archive)?;
+        Ok(Self { content_type: HeaderValue::from_static("application/vnd.ipld.car"), ..call })
+    }
+
     fn new(method: Method, path: &str, body: Bytes) -> Result<Self> {
         let target = format!("/xrpc/{path}").parse().with_context(|| format!("{path} is no path"))?;
         let content_type = HeaderValue::from_static("application/json");

@@ -16,23 +16,42 @@ pub(crate) struct Goal {
     p99: Option<f64>,
     /// Megabytes a second, at least.
     megabytes: Option<f64>,
+    /// How many times the CPU time of the cheapest of several rows the dearest may take.
+    growth: Option<f64>,
+    /// Bytes by which memory may grow.
+    memory: Option<u64>,
+    /// How many times the CPU time the reference server needs, at least.
+    ratio: Option<f64>,
 }
 
-const NONE: Goal = Goal { row: "", cpu: None, rate: None, p50: None, p99: None, megabytes: None };
+const NONE: Goal = Goal {
+    row: "",
+    cpu: None,
+    rate: None,
+    p50: None,
+    p99: None,
+    megabytes: None,
+    growth: None,
+    memory: None,
+    ratio: None,
+};
 
-const GOALS: [Goal; 12] = [
-    Goal { row: "create-record", cpu: Some(0.5), rate: Some(1500.0), ..NONE },
-    Goal { row: "hot-repo", cpu: Some(0.9), rate: Some(300.0), ..NONE },
-    Goal { row: "apply-writes", cpu: Some(4.0), ..NONE },
-    Goal { row: "get-record", cpu: Some(0.15), rate: Some(5000.0), ..NONE },
-    Goal { row: "list-records", cpu: Some(0.4), ..NONE },
-    Goal { row: "get-repo", cpu: Some(8.0), ..NONE },
+const GOALS: [Goal; 14] = [
+    Goal { row: "create-record", cpu: Some(0.5), rate: Some(1500.0), ratio: Some(25.0), ..NONE },
+    Goal { row: "hot-repo", cpu: Some(0.9), rate: Some(300.0), ratio: Some(15.0), ..NONE },
+    Goal { row: "apply-writes", cpu: Some(4.0), ratio: Some(50.0), ..NONE },
+    Goal { row: "get-record", cpu: Some(0.15), rate: Some(5000.0), ratio: Some(15.0), ..NONE },
+    Goal { row: "list-records", cpu: Some(0.4), ratio: Some(8.0), ..NONE },
+    Goal { row: "get-repo", cpu: Some(8.0), ratio: Some(12.0), ..NONE },
     Goal { row: "get-repo-large", megabytes: Some(100.0), ..NONE },
-    Goal { row: "get-session", cpu: Some(0.12), ..NONE },
+    Goal { row: "get-session", cpu: Some(0.12), ratio: Some(10.0), ..NONE },
     Goal { row: "firehose", cpu: Some(0.025), p99: Some(100.0), ..NONE },
     Goal { row: "firehose-idle", p50: Some(15.0), ..NONE },
-    Goal { row: "backfill", cpu: Some(0.020), rate: Some(30_000.0), ..NONE },
-    Goal { row: "import", ..NONE },
+    Goal { row: "backfill", cpu: Some(0.020), rate: Some(30_000.0), ratio: Some(6.0), ..NONE },
+    // 128,000 records in 60 seconds.
+    Goal { row: "import", rate: Some(2134.0), memory: Some(256 << 20), ..NONE },
+    Goal { row: "growth-100000-records", growth: Some(1.5), ..NONE },
+    Goal { row: "growth-100000-accounts", growth: Some(1.5), ..NONE },
 ];
 
 /// One goal, and whether it is met.
@@ -59,8 +78,21 @@ pub(crate) fn verdicts(row: &Row) -> Vec<Verdict> {
         at_most(goal.p50, row.p50, "p50"),
         at_most(goal.p99, row.p99, "p99"),
         row.megabytes_per_second.and_then(|found| at_least(goal.megabytes, found, "MB/s")),
+        goal.growth
+            .zip(row.growth)
+            .map(|(goal, found)| Verdict {
+                text: format!("cost grows {found:.2}-fold, ≤ {goal}"), met: found <= goal
+            }),
+        goal.memory
+            .zip(row.memory_growth)
+            .map(|(goal, found)| Verdict { text: format!("memory grows ≤ {} MiB", goal >> 20), met: found <= goal }),
     ];
     verdicts.into_iter().flatten().collect()
+}
+
+/// The least ratio of CPU times that is aimed at for the row of this name.
+pub(crate) fn ratio(name: &str) -> Option<f64> {
+    of(name)?.ratio
 }
 
 fn of(name: &str) -> Option<&'static Goal> {

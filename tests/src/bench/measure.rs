@@ -5,6 +5,7 @@
 //! CPU time that the server's processes used between the same two moments ([`crate::processes`]). Background work that
 //! falls into the window (checkpoints, the log of requests, vacuum) belongs to the cost of the operations.
 
+use std::future::ready;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
@@ -21,7 +22,7 @@ use crate::progress::Progress;
 use crate::row::Row;
 
 /// How often memory is looked at, and progress shown.
-const SAMPLE_INTERVAL: Duration = Duration::from_millis(250);
+pub(crate) const SAMPLE_INTERVAL: Duration = Duration::from_millis(250);
 /// A worker gives up after this many failures.
 const FAILURE_LIMIT: u64 = 20;
 
@@ -36,6 +37,11 @@ pub(crate) struct Done {
 
 /// Something to do over and over.
 pub(crate) trait Work: Send + 'static {
+    /// Waits until it is to be done again: at once, unless the worker keeps a pace.
+    fn due(&mut self) -> impl Future<Output = ()> + Send {
+        ready(())
+    }
+
     /// Does it once.
     fn step(&mut self) -> impl Future<Output = Result<Done>> + Send;
 }
@@ -72,19 +78,33 @@ pub(crate) struct Plan {
     pub(crate) window: Duration,
 }
 
+/// Where and how to measure.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Setting<'a> {
+    /// How long.
+    pub(crate) plan: Plan,
+    /// The server's processes.
+    pub(crate) processes: &'a Processes,
+    /// Shows how far it is.
+    pub(crate) progress: &'a Progress,
+}
+
 /// In which part of a measurement the workers are.
-#[derive(Debug, Default)]
-struct Phase(AtomicU8);
+#[derive(Default, Debug)]
+pub(crate) struct Phase(AtomicU8);
 
 impl Phase {
-    const MEASURING: u8 = 1;
+    /// The window is open.
+    pub(crate) const MEASURING: u8 = 1;
+    /// The workers are to stop.
     const OVER: u8 = 2;
 
     fn set(&self, phase: u8) {
         self.0.store(phase, Ordering::Relaxed);
     }
 
-    fn is(&self, phase: u8) -> bool {
+    /// Whether they are in this part.
+    pub(crate) fn is(&self, phase: u8) -> bool {
         self.0.load(Ordering::Relaxed) == phase
     }
 }
@@ -103,34 +123,40 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
+    /// Adds what a step did.
+    pub(crate) fn count(&mut self, done: Done) {
+        self.done.count += done.count;
+        self.done.bytes += done.bytes;
+    }
+
+    /// Adds a failed step.
+    pub(crate) fn fail(&mut self, error: Error) {
+        self.failures += 1;
+        self.failure.get_or_insert(error);
+    }
+
     fn append(&mut self, other: Self) {
-        self.done.count += other.done.count;
-        self.done.bytes += other.done.bytes;
+        self.count(other.done);
         self.failures += other.failures;
         self.failure = self.failure.take().or(other.failure);
         self.latencies.append(other.latencies);
     }
 }
 
-/// Measures `workers`, all at once.
+/// Measures `workers`, all at once. Others see by `phase` when the window is open.
 ///
 /// # Errors
 /// A worker panics. Requests that fail are counted in the row.
-pub(crate) async fn run<W: Work>(
-    workers: Vec<W>,
-    plan: Plan,
-    processes: &Processes,
-    progress: &Progress,
-) -> Result<Row> {
-    let phase = Arc::new(Phase::default());
-    let tasks: Vec<_> = workers.into_iter().map(|worker| tokio::spawn(work(worker, Arc::clone(&phase)))).collect();
+pub(crate) async fn run<W: Work>(workers: Vec<W>, phase: &Arc<Phase>, setting: Setting<'_>) -> Result<Row> {
+    let Setting { plan, processes, progress } = setting;
+    let tasks: Vec<_> = workers.into_iter().map(|worker| tokio::spawn(work(worker, Arc::clone(phase)))).collect();
     sleep(plan.warm_up).await;
     let mut watch = Watch::start(processes);
     phase.set(Phase::MEASURING);
-    while watch.started.elapsed() < plan.window && !tasks.iter().all(JoinHandle::is_finished) {
-        sleep(SAMPLE_INTERVAL.min(plan.window.saturating_sub(watch.started.elapsed()))).await;
+    while watch.elapsed() < plan.window && !tasks.iter().all(JoinHandle::is_finished) {
+        sleep(SAMPLE_INTERVAL.min(plan.window.saturating_sub(watch.elapsed()))).await;
         watch.sample();
-        progress.fraction(watch.started.elapsed().as_secs_f64() / plan.window.as_secs_f64());
+        progress.fraction(watch.elapsed().as_secs_f64() / plan.window.as_secs_f64());
     }
     phase.set(Phase::OVER);
     let cost = watch.stop();
@@ -144,18 +170,15 @@ pub(crate) async fn run<W: Work>(
 async fn work(mut worker: impl Work, phase: Arc<Phase>) -> Tally {
     let mut tally = Tally::default();
     while !phase.is(Phase::OVER) && tally.failures < FAILURE_LIMIT {
+        worker.due().await;
         let start = Instant::now();
         match worker.step().await {
             Ok(done) if phase.is(Phase::MEASURING) => {
                 tally.latencies.add(start.elapsed());
-                tally.done.count += done.count;
-                tally.done.bytes += done.bytes;
+                tally.count(done);
             }
             Ok(_) => {}
-            Err(error) => {
-                tally.failures += 1;
-                tally.failure.get_or_insert(error);
-            }
+            Err(error) => tally.fail(error),
         }
     }
     tally
@@ -168,6 +191,8 @@ pub(crate) struct Cost {
     pub(crate) elapsed: Duration,
     /// CPU time, and the largest memory seen, by program; `None` if the server's processes are not known.
     pub(crate) usage: Option<Usage>,
+    /// By how many bytes memory has grown, at most.
+    pub(crate) memory_growth: u64,
 }
 
 /// Watches the processes of a server.
@@ -186,10 +211,15 @@ impl<'a> Watch<'a> {
         Self { processes, started: Instant::now(), peak: before.clone(), before }
     }
 
+    /// How long it has watched.
+    pub(crate) fn elapsed(&self) -> Duration {
+        self.started.elapsed()
+    }
+
     /// Looks at the memory in use; what no look sees is not in the peak.
     pub(crate) fn sample(&mut self) {
         let now = self.processes.usage();
-        if now.memory.values().sum::<u64>() > self.peak.memory.values().sum() {
+        if now.total_memory() > self.peak.total_memory() {
             self.peak.memory = now.memory;
         }
     }
@@ -204,6 +234,7 @@ impl<'a> Watch<'a> {
             (name, cpu.saturating_sub(before))
         });
         let usage = Usage { cpu: cpu.collect(), memory: self.peak.memory };
-        Cost { elapsed, usage: (!self.processes.are_unknown()).then_some(usage) }
+        let memory_growth = usage.total_memory() - self.before.total_memory();
+        Cost { elapsed, usage: (!self.processes.are_unknown()).then_some(usage), memory_growth }
     }
 }

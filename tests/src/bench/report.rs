@@ -1,7 +1,81 @@
-//! The table of figures.
+//! The figures, for people and as JSON.
 
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context as _, Result};
+use serde::Serialize;
+
+use crate::compare::{self, Comparison};
 use crate::goal;
 use crate::row::Row;
+
+/// All figures of a run. As JSON it is what `--json` writes.
+#[derive(Debug, Serialize)]
+pub(crate) struct Report {
+    servers: Vec<Server>,
+    /// The first server against the second, if there are two.
+    comparisons: Vec<Comparison>,
+}
+
+/// The figures of one server.
+#[derive(Debug, Serialize)]
+pub(crate) struct Server {
+    /// What it is called.
+    pub(crate) name: String,
+    /// A row for each thing that was measured.
+    pub(crate) rows: Vec<Row>,
+}
+
+impl Report {
+    /// The report of one or two servers.
+    pub(crate) fn new(servers: Vec<Server>) -> Self {
+        let comparisons = match &servers[..] {
+            [first, second] => compare::compare(&first.rows, &second.rows),
+            _ => Vec::new(),
+        };
+        Self { servers, comparisons }
+    }
+
+    /// The tables; goals are those of the first server.
+    pub(crate) fn text(&self, with_goals: bool) -> String {
+        let mut text = String::new();
+        for (index, server) in self.servers.iter().enumerate() {
+            if self.servers.len() > 1 {
+                text.push_str(&server.name);
+                text.push_str(":\n");
+            }
+            text.push_str(&table(&server.rows, with_goals && index == 0));
+            text.push('\n');
+        }
+        if let [first, second] = &self.servers[..] {
+            text.push_str(&compare::table(&self.comparisons, [&first.name, &second.name], with_goals));
+        }
+        text
+    }
+
+    /// Writes everything to a file.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub(crate) fn write(&self, path: &Path) -> Result<()> {
+        let json = serde_json::to_vec_pretty(self)?;
+        fs::write(path, json).with_context(|| format!("cannot write {}", path.display()))
+    }
+
+    /// What went wrong.
+    pub(crate) fn failures(&self) -> Vec<String> {
+        let mut failures = Vec::new();
+        for server in &self.servers {
+            for row in server.rows.iter().filter(|row| row.failures > 0) {
+                let reason = row.failure.as_deref().unwrap_or_default();
+                let text = format!("{}: {}: {} failed; the first: {reason}", server.name, row.name, row.failures);
+                failures.push(text);
+            }
+        }
+        failures
+    }
+}
 
 /// The columns; all but the first and the last are aligned to the right.
 const HEADER: [&str; 10] =
@@ -10,7 +84,7 @@ const HEADER: [&str; 10] =
 const TEXT: [usize; 3] = [0, 5, 9];
 
 /// The rows as a table for people. Goals are left out where they mean nothing.
-pub(crate) fn table(rows: &[Row], with_goals: bool) -> String {
+fn table(rows: &[Row], with_goals: bool) -> String {
     let mut lines = vec![HEADER.map(str::to_owned)];
     if !with_goals {
         lines[0][9].clear();

@@ -33,6 +33,10 @@ pub(crate) struct Row {
     pub(crate) memory: Option<u64>,
     /// The same by program.
     pub(crate) memory_by_program: BTreeMap<String, u64>,
+    /// How much more that peak is than what they held in the beginning.
+    pub(crate) memory_growth: Option<u64>,
+    /// How many times the CPU time of the cheapest row of its scenario the dearest took; in the last of these rows.
+    pub(crate) growth: Option<f64>,
     /// Megabytes (10⁶) a second, where bytes are what matters.
     pub(crate) megabytes_per_second: Option<f64>,
     /// Operations that failed, or whose outcome was wrong.
@@ -70,6 +74,7 @@ impl Row {
         self.cpu = Some(self.cpu_by_program.values().sum());
         self.memory_by_program.clone_from(&usage.memory);
         self.memory = Some(usage.memory.values().sum());
+        self.memory_growth = Some(cost.memory_growth);
     }
 
     /// Names the row.

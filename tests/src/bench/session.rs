@@ -9,7 +9,7 @@ use hyper::header::HeaderValue;
 use serde_json::{Value, json};
 
 use crate::connection::{Call, Connection};
-use crate::measure::{self, Plan, Requests, Work};
+use crate::measure::{self, Phase, Plan, Requests, Setting, Work};
 use crate::post;
 use crate::progress::Progress;
 use crate::row::Row;
@@ -153,7 +153,16 @@ impl Session {
     /// # Errors
     /// A worker panics.
     pub(crate) async fn measure<W: Work>(&self, workers: Vec<W>) -> Result<Row> {
-        measure::run(workers, self.scale.plan, &self.target.processes, &self.progress).await
+        self.measure_in(&Arc::default(), workers).await
+    }
+
+    /// As [`Session::measure`]; others see by `phase` when the window is open.
+    ///
+    /// # Errors
+    /// A worker panics.
+    pub(crate) async fn measure_in<W: Work>(&self, phase: &Arc<Phase>, workers: Vec<W>) -> Result<Row> {
+        let (plan, processes) = (self.scale.plan, &self.target.processes);
+        measure::run(workers, phase, Setting { plan, processes, progress: &self.progress }).await
     }
 
     /// Measures `connections` connections that each send all `calls` in turn, each beginning at another one.

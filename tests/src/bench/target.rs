@@ -1,12 +1,14 @@
 //! The servers that can be measured.
 
+use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::Result;
-use tests::stack::{DataFolder, Durability, Options, Stack};
+use anyhow::{Result, bail};
+use tests::stack::{DataFolder, Durability, Options, Settings, Stack};
 
 use crate::origin::Origin;
 use crate::processes::Processes;
+use crate::reference::Reference;
 
 /// A running server.
 #[derive(Debug)]
@@ -26,7 +28,11 @@ pub(crate) struct Target {
 enum Kept {
     Elsewhere,
     Stack(Box<Stack>),
+    Reference(Box<Reference>),
 }
+
+/// What the archives of the import scenario may have, which is more than a server takes by default.
+const IMPORT_LIMIT: &str = "100000000";
 
 impl Target {
     /// Starts one replica of Rookery on a Postgres and Redis of its own, with the settings of `make run`: every commit
@@ -42,11 +48,22 @@ impl Target {
             bind: "127.0.0.1".to_owned(),
             durability: Durability::Full,
             plc_url: None,
+            settings: Settings::from([("PDS_MAX_REPO_IMPORT_SIZE".to_owned(), IMPORT_LIMIT.to_owned())]),
         };
         let stack = Stack::start(options).await?;
         let origin = Arc::new(stack.endpoints().pds[0].parse()?);
         let processes = Processes::new(stack.processes());
         Ok(Self { name: "rookery".to_owned(), origin, processes, kept: Kept::Stack(Box::new(stack)) })
+    }
+
+    /// Starts the reference server that is installed in this folder.
+    ///
+    /// # Errors
+    /// It is not installed, or does not start.
+    pub(crate) async fn reference(installed: &Path) -> Result<Self> {
+        let reference = Reference::start(installed).await?;
+        let (origin, processes) = (Arc::clone(reference.origin()), reference.processes());
+        Ok(Self { name: "reference".to_owned(), origin, processes, kept: Kept::Reference(Box::new(reference)) })
     }
 
     /// A server that runs already; `pids` are its processes, if they are on this machine.
@@ -58,6 +75,22 @@ impl Target {
         Ok(Self { name: url.to_owned(), origin: Arc::new(url.parse()?), processes, kept: Kept::Elsewhere })
     }
 
+    /// Whether [`Target::run_sql`] can work.
+    pub(crate) fn has_database(&self) -> bool {
+        matches!(self.kept, Kept::Stack(_))
+    }
+
+    /// Runs SQL in the server's database, as one transaction.
+    ///
+    /// # Errors
+    /// We did not start the database, or it refuses.
+    pub(crate) async fn run_sql(&self, sql: &str) -> Result<()> {
+        match &self.kept {
+            Kept::Stack(stack) => stack.run_sql(sql).await,
+            _ => bail!("{} has no database of ours", self.name),
+        }
+    }
+
     /// Stops it, if we started it.
     ///
     /// # Errors
@@ -65,6 +98,7 @@ impl Target {
     pub(crate) async fn stop(self) -> Result<()> {
         match self.kept {
             Kept::Elsewhere => Ok(()),
+            Kept::Reference(reference) => reference.stop().await,
             Kept::Stack(stack) => stack.stop().await,
         }
     }

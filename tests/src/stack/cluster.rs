@@ -50,6 +50,8 @@ pub struct Options {
     pub durability: Durability,
     /// Use this PLC directory instead of one of our own.
     pub plc_url: Option<String>,
+    /// What the replicas are told besides; it does not replace what the stack sets.
+    pub settings: Settings,
 }
 
 /// A running stack. Dropping it tells every process to stop, without order; [`Stack::stop`] does it properly.
@@ -117,7 +119,7 @@ impl Stack {
     /// # Errors
     /// A server does not start; those that did are told to stop.
     pub async fn start(options: Options) -> Result<Self> {
-        let Options { data, replicas, port, bind, durability, plc_url } = options;
+        let Options { data, replicas, port, bind, durability, plc_url, mut settings } = options;
         let programs = Programs::built()?;
         let ports = match port {
             Some(first) => (0..replicas).map(|index| first.saturating_add(index)).collect(),
@@ -133,7 +135,7 @@ impl Stack {
             Some(url) => Plc::Foreign(url),
             None => Plc::Own(PlcDirectory::start(&data.plc()).await?),
         };
-        let settings = data.secrets()?;
+        settings.extend(data.secrets()?);
         let mut stack = Self { replicas: Vec::new(), programs, settings, plc, mail, redis, postgres, data };
         stack.add_settings(bind);
         for (index, port) in ports.into_iter().enumerate() {
@@ -179,6 +181,14 @@ impl Stack {
         let servers = [("postgres", self.postgres.server()), ("redis", self.redis.server())];
         let running = replicas.chain(servers).filter_map(|(name, server)| Some((name.to_owned(), server.pid()?)));
         running.collect()
+    }
+
+    /// Runs SQL in the database of the programs, as one transaction.
+    ///
+    /// # Errors
+    /// The server refuses.
+    pub async fn run_sql(&self, sql: &str) -> Result<()> {
+        self.postgres.query(DATABASE, sql).await.map(drop)
     }
 
     /// The data folder.

@@ -1,6 +1,10 @@
 //! What is measured.
 
 mod account;
+mod backfill;
+mod firehose;
+mod growth;
+mod import;
 mod read;
 mod sync;
 mod write;
@@ -34,12 +38,27 @@ pub(crate) enum Scenario {
     GetRepoLarge,
     /// Who am I.
     GetSession,
+    /// Live events: 20 subscribers, 1,000 writes a second, and an idle server.
+    Firehose,
+    /// All events from the beginning, to one consumer.
+    Backfill,
+    /// An archive of 128,000 records into a new account.
+    Import,
+    /// Single writes into repositories of 1, 1,000 and 100,000 records.
+    GrowthOfRepo,
+    /// Single writes on a server with 100 and with 100,000 accounts; only where Rookery was started for it.
+    GrowthOfServer,
 }
 
 impl Scenario {
     /// The name on the command line and in the report.
     pub(crate) fn name(self) -> String {
         self.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
+    }
+
+    /// Whether it belongs in a comparison: large repositories take too long to make on some servers.
+    pub(crate) fn is_comparable(self) -> bool {
+        !matches!(self, Self::GetRepoLarge | Self::Import | Self::GrowthOfRepo | Self::GrowthOfServer)
     }
 
     /// Measures it.
@@ -58,6 +77,11 @@ impl Scenario {
             Self::ListRecords => read::list_records(session).await?,
             Self::GetRepo => sync::get_repo(session).await?,
             Self::GetRepoLarge => sync::get_repo_large(session).await?,
+            Self::Firehose => return firehose::live(session).await,
+            Self::Import => import::import(session).await?,
+            Self::GrowthOfRepo => return growth::records(session).await,
+            Self::GrowthOfServer => return growth::accounts(session).await,
+            Self::Backfill => backfill::backfill(session).await?,
             Self::GetSession => read::get_session(session).await?,
         };
         Ok(vec![row.named(name)])

@@ -12,12 +12,19 @@ use crate::session::Session;
 const READERS: usize = 16;
 /// Records of a page.
 const PAGE: usize = 50;
-/// Records of the repository that is read: the size of an ordinary user's.
-pub(super) const RECORDS: usize = 2300;
+/// Records of the repository of an ordinary user.
+const RECORDS: usize = 2300;
+/// The same, to see only that it works.
+const QUICK_RECORDS: usize = 200;
+
+/// Records of the repository that is read.
+pub(super) fn ordinary_size(session: &Session) -> usize {
+    if session.scale.quick { QUICK_RECORDS } else { RECORDS }
+}
 
 /// Single records of one repository, in random order.
 pub(super) async fn get_record(session: &mut Session) -> Result<Row> {
-    let account = session.filled(RECORDS).await?;
+    let account = session.filled(ordinary_size(session)).await?;
     let mut calls = record_keys(session, &account.did)
         .await?
         .iter()
@@ -32,12 +39,12 @@ pub(super) async fn get_record(session: &mut Session) -> Result<Row> {
 
 /// The pages of one repository.
 pub(super) async fn list_records(session: &mut Session) -> Result<Row> {
-    let account = session.filled(RECORDS).await?;
+    let account = session.filled(ordinary_size(session)).await?;
     let keys = record_keys(session, &account.did).await?;
     let first = page(&account.did, PAGE, None);
     let others = keys.chunks(PAGE).filter_map(<[String]>::last).map(|last| page(&account.did, PAGE, Some(last)));
     // What follows the last record is an empty page.
-    let pages = std::iter::once(first).chain(others).take(RECORDS / PAGE);
+    let pages = std::iter::once(first).chain(others).take(keys.len() / PAGE);
     let calls = pages.map(|page| Call::query(&page)).collect::<Result<Vec<_>>>()?;
     Ok(session.measure_calls(READERS, &calls).await?.without_bytes())
 }
@@ -53,7 +60,7 @@ pub(super) async fn get_session(session: &mut Session) -> Result<Row> {
 /// The keys of the records of a repository, the newest first.
 async fn record_keys(session: &Session, did: &str) -> Result<Vec<String>> {
     let mut connection = session.connection()?;
-    let mut keys = Vec::with_capacity(RECORDS);
+    let mut keys = Vec::new();
     let mut cursor: Option<String> = None;
     loop {
         let answer = connection.ask(&Call::query(&page(did, 100, cursor.as_deref()))?).await?;

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use super::read::RECORDS;
+use super::read::ordinary_size;
 use crate::connection::Call;
 use crate::row::Row;
 use crate::session::Session;
@@ -12,11 +12,11 @@ const READERS: usize = 4;
 /// Records of a large repository.
 const MANY_RECORDS: usize = 100_000;
 /// The same, to see only that it works.
-const QUICK_RECORDS: usize = 5000;
+const QUICK_RECORDS: usize = 1000;
 
 /// A repository of an ordinary user.
 pub(super) async fn get_repo(session: &mut Session) -> Result<Row> {
-    fetch(session, RECORDS, READERS).await
+    fetch(session, ordinary_size(session), READERS).await
 }
 
 /// A large repository, one at a time.
