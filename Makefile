@@ -79,6 +79,8 @@ bench-compare: setup-test ## the same in turns with the reference server, which 
 	cargo build --release --workspace --bins
 	$(RELEASE)/bench --reference tests/reference $(BENCH_ARGS)
 
+# --- fuzzing -------------------------------------------------------------------
+
 # Input for the decoders of common/atproto that a machine thinks up: all targets, or TARGET, each for SECONDS.
 TARGET ?= $(sort $(notdir $(basename $(wildcard common/atproto/fuzz/fuzz_targets/*.rs))))
 SECONDS ?= 60

@@ -7,8 +7,8 @@ use super::{Ipld, ValueError, check};
 /// Longest encoding of one value: the protocol's limit for a record, read generously.
 pub const MAX_LEN: usize = 1 << 20;
 
-/// Most items (scalars, lists, maps and map keys) in one value. In memory an item takes up to 130 times its shortest
-/// encoding, so without this a block within [`MAX_LEN`] could claim more than 100 MB.
+/// Most items (scalars, lists, maps and map keys) in one value. In memory an item takes up to 500 bytes, in maps of one
+/// entry, so without this a block within [`MAX_LEN`] could claim 400 MB.
 pub const MAX_ITEMS: usize = 1 << 17;
 
 /// Tag 42, which makes a link of the bytes that follow.
@@ -55,25 +55,41 @@ pub fn decode(bytes: &[u8]) -> Result<Ipld, CborError> {
 
 /// Goes through the item heads without decoding and counts them, and refuses what the decoder lets pass although it has a
 /// second, shorter encoding: indefinite lengths of map keys, and links with more bytes after their CID.
+///
+/// Lists and maps that promise more items than can follow are refused as well: the decoder allocates by their promises.
 fn check_heads(mut bytes: &[u8]) -> Result<(), CborError> {
     if bytes.len() > MAX_LEN {
         return Err(CborError::TooLong);
     }
-    for _ in 0..MAX_ITEMS {
-        if bytes.is_empty() {
-            return Ok(());
-        }
+    // Items that were promised and have not come by yet.
+    let mut pending = 1_usize;
+    for seen in 1..=MAX_ITEMS {
         if bytes.strip_prefix(&LINK_TAG).is_some_and(|link| !link.starts_with(&LINK_START)) {
             return Err(ValueError::Link.into());
         }
-        bytes = skip_head(bytes).ok_or_else(|| CborError::Malformed("not canonical, or cut off".into()))?;
+        let (inside, rest) = skip_head(bytes).ok_or_else(|| malformed("not canonical, or cut off"))?;
+        bytes = rest;
+        pending = (pending - 1).saturating_add(inside);
+        if pending > bytes.len() {
+            return Err(malformed("cut off"));
+        }
+        if pending == 0 {
+            return if bytes.is_empty() { Ok(()) } else { Err(malformed("bytes after the end")) };
+        }
+        if pending > MAX_ITEMS - seen {
+            break;
+        }
     }
-    if bytes.is_empty() { Ok(()) } else { Err(CborError::TooManyItems) }
+    Err(CborError::TooManyItems)
 }
 
-/// What follows the first head, and its text or bytes if it has any; `None` if that is cut off, or if the head is of
-/// indefinite length or longer than it need be.
-fn skip_head(bytes: &[u8]) -> Option<&[u8]> {
+fn malformed(what: &'static str) -> CborError {
+    CborError::Malformed(what.into())
+}
+
+/// How many items the first head promises, and what follows it and its text or bytes if it has any; `None` if that is
+/// cut off, or if the head is of indefinite length or longer than it need be.
+fn skip_head(bytes: &[u8]) -> Option<(usize, &[u8])> {
     let (&head, rest) = bytes.split_first()?;
     let (major, short) = (head >> 5, head & 0x1f);
     let argument_len = match short {
@@ -91,10 +107,16 @@ fn skip_head(bytes: &[u8]) -> Option<&[u8]> {
         1 => (argument, argument >= 24),
         len => (argument, argument >> (len * 4) != 0),
     };
+    if !minimal {
+        return None;
+    }
+    let argument = usize::try_from(argument).ok();
     match major {
-        _ if !minimal => None,
-        2 | 3 => rest.get(usize::try_from(argument).ok()?..),
-        _ => Some(rest),
+        2 | 3 => Some((0, rest.get(argument?..)?)),
+        4 => Some((argument?, rest)),
+        5 => Some((argument?.checked_mul(2)?, rest)),
+        6 => Some((1, rest)),
+        _ => Some((0, rest)),
     }
 }
 
@@ -140,6 +162,9 @@ mod tests {
             ("bad UTF-8", b"\x61\xff"),
             ("bytes cut off", b"\x42\x01"),
             ("list of 2^64-1 items", b"\x9b\xff\xff\xff\xff\xff\xff\xff\xff"),
+            ("list with one item too few", b"\x82\x01"),
+            ("map without its last value", b"\xa1\x61a"),
+            ("map of 2^63 entries", b"\xbb\x80\x00\x00\x00\x00\x00\x00\x00"),
             ("text of 2^64-1 bytes", b"\x7b\xff\xff\xff\xff\xff\xff\xff\xff"),
         ] {
             assert!(matches!(decode(bytes), Err(CborError::Malformed(_))), "{what}");
@@ -164,7 +189,20 @@ mod tests {
             assert!(matches!(decode(bytes), Err(CborError::Value(found)) if found == error), "{bytes:?}");
         }
         assert!(matches!(encode(&ipld!(1.0)), Err(CborError::Value(ValueError::Float))));
-        assert!(decode(&vec![0x81; 5000]).is_err());
+    }
+
+    #[test]
+    fn promises_are_not_believed() {
+        // Lists of a million items each, one in the other: the decoder would allocate for each.
+        let lists = [0x9a, 0, 0x10, 0, 0].repeat(90);
+        assert!(matches!(decode(&lists), Err(CborError::Malformed(_))));
+        // And with so much behind them that the first promise could be kept.
+        let promised = [&lists[..], &vec![0; MAX_LEN - lists.len()]].concat();
+        assert!(matches!(decode(&promised), Err(CborError::Malformed(_) | CborError::TooManyItems)));
+        for levels in [5000, MAX_ITEMS - 1] {
+            let deep = [vec![0x81; levels], vec![0x80]].concat();
+            assert!(matches!(decode(&deep), Err(CborError::Malformed(_) | CborError::Value(ValueError::TooDeep))));
+        }
     }
 
     #[test]

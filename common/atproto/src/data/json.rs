@@ -4,13 +4,19 @@
 //!
 //! Source: atproto.com/specs/data-model, "JSON representation".
 
+use std::cell::Cell;
+use std::collections::BTreeMap;
+use std::fmt;
+
 use base64::Engine;
 use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use serde::de::{DeserializeSeed, MapAccess, SeqAccess, Visitor};
 use serde::ser::SerializeMap;
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
-use serde_json::{Map, Number, Value};
+use serde::{Deserializer, Serialize, Serializer, de};
+use serde_json::Value;
 
+use super::cbor::MAX_ITEMS;
 use super::value::{MAX_DEPTH, MAX_INTEGER, ValueError};
 use super::{Cid, Ipld, StrictError, check_strict};
 
@@ -32,9 +38,11 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 /// A malformed `$link` or `$bytes` object stays an ordinary map, and a number such as `123.0` is an integer.
 ///
 /// # Errors
-/// `Float` for a number that is not whole, `IntegerRange`, `TooDeep`.
+/// `Float` for a number that is not whole, `IntegerRange`, `TooDeep`, `TooManyItems`.
 pub fn from_json(json: &Value) -> Result<Ipld, ValueError> {
-    read(json, MAX_DEPTH)
+    let limits = Limits::default();
+    // JSON at hand gives no errors but ours.
+    limits.reader().deserialize(json).map_err(|_| limits.fault.get().unwrap_or(ValueError::TooDeep))
 }
 
 /// Reads a value as the specification asks: everything [`check_strict`] refuses is an error.
@@ -54,58 +62,154 @@ pub fn serialize<S: Serializer>(value: &Ipld, serializer: S) -> Result<S::Ok, S:
     Json(value).serialize(serializer)
 }
 
-/// Deserializes a value from its JSON form, as leniently as [`from_json`].
+/// Deserializes a value from its JSON form, as leniently as [`from_json`], without building a [`Value`] first: one in
+/// memory takes up to 500 times its text, so the limits must hold while the text is read.
+///
+/// Of a key that is given twice the last value counts, but all of them must be of the data model.
 pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Ipld, D::Error> {
-    from_json(&Value::deserialize(deserializer)?).map_err(de::Error::custom)
+    Limits::default().reader().deserialize(deserializer)
 }
 
-fn read(json: &Value, levels: usize) -> Result<Ipld, ValueError> {
-    match json {
-        Value::Null => Ok(Ipld::Null),
-        Value::Bool(value) => Ok(Ipld::Bool(*value)),
-        Value::Number(number) => read_integer(number).map(|integer| Ipld::Integer(integer.into())),
-        Value::String(text) => Ok(Ipld::String(text.clone())),
-        Value::Array(items) => {
-            let levels = levels.checked_sub(1).ok_or(ValueError::TooDeep)?;
-            let items = items.iter().map(|item| read(item, levels));
-            Ok(Ipld::List(items.collect::<Result<_, _>>()?))
+/// What one value may still take, and why it was refused.
+struct Limits {
+    items: Cell<usize>,
+    fault: Cell<Option<ValueError>>,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        // Two more for the key and the text of a link or bytes, which count until it is known that they are one.
+        Self { items: Cell::new(MAX_ITEMS + 2), fault: Cell::new(None) }
+    }
+}
+
+impl Limits {
+    fn reader(&self) -> Reader<'_> {
+        Reader { levels: MAX_DEPTH + 1, limits: self }
+    }
+
+    fn refuse<E: de::Error>(&self, fault: ValueError) -> E {
+        self.fault.set(Some(fault));
+        E::custom(fault)
+    }
+
+    fn count_item<E: de::Error>(&self) -> Result<(), E> {
+        let left = self.items.get().checked_sub(1).ok_or_else(|| self.refuse(ValueError::TooManyItems))?;
+        self.items.set(left);
+        Ok(())
+    }
+}
+
+/// Reads one value inside of others.
+#[derive(Clone, Copy)]
+struct Reader<'a> {
+    /// Levels of lists and maps that may follow, and one more for a link or bytes, which are no level of their own.
+    levels: usize,
+    limits: &'a Limits,
+}
+
+impl Reader<'_> {
+    /// The reader of what this list or map holds.
+    fn inside<E: de::Error>(self) -> Result<Self, E> {
+        let levels = self.levels.checked_sub(1).ok_or_else(|| self.limits.refuse(ValueError::TooDeep))?;
+        Ok(Self { levels, ..self })
+    }
+
+    /// Refuses a list or map on the level that is for links and bytes only.
+    fn check_level<E: de::Error>(self) -> Result<(), E> {
+        if self.levels > 1 { Ok(()) } else { Err(self.limits.refuse(ValueError::TooDeep)) }
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Reader<'_> {
+    type Value = Ipld;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Ipld, D::Error> {
+        self.limits.count_item()?;
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Reader<'_> {
+    type Value = Ipld;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a value of the data model")
+    }
+
+    fn visit_unit<E: de::Error>(self) -> Result<Ipld, E> {
+        Ok(Ipld::Null)
+    }
+
+    fn visit_bool<E: de::Error>(self, value: bool) -> Result<Ipld, E> {
+        Ok(Ipld::Bool(value))
+    }
+
+    fn visit_i64<E: de::Error>(self, value: i64) -> Result<Ipld, E> {
+        let in_range = value.unsigned_abs() <= MAX_INTEGER.unsigned_abs();
+        if in_range { Ok(Ipld::Integer(value.into())) } else { Err(self.limits.refuse(ValueError::IntegerRange)) }
+    }
+
+    fn visit_u64<E: de::Error>(self, value: u64) -> Result<Ipld, E> {
+        self.visit_i64(i64::try_from(value).unwrap_or(i64::MAX))
+    }
+
+    fn visit_f64<E: de::Error>(self, value: f64) -> Result<Ipld, E> {
+        if value.fract() != 0.0 {
+            return Err(self.limits.refuse(ValueError::Float));
         }
-        Value::Object(entries) => {
-            // Before the depth: a link or bytes are no level of their own.
-            if let Some(value) = read_special(entries) {
-                return Ok(value);
-            }
-            let levels = levels.checked_sub(1).ok_or(ValueError::TooDeep)?;
-            let entries = entries.iter().map(|(key, entry)| Ok((key.clone(), read(entry, levels)?)));
-            Ok(Ipld::Map(entries.collect::<Result<_, _>>()?))
+        // The cast saturates, so what is beyond 64 bits is out of range there as well.
+        #[expect(clippy::cast_possible_truncation, reason = "whole, and checked against a smaller range")]
+        let whole = value as i64;
+        self.visit_i64(whole)
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<Ipld, E> {
+        Ok(Ipld::String(text.to_owned()))
+    }
+
+    fn visit_string<E: de::Error>(self, text: String) -> Result<Ipld, E> {
+        Ok(Ipld::String(text))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Ipld, A::Error> {
+        self.check_level()?;
+        let (reader, mut items) = (self.inside()?, Vec::new());
+        while let Some(item) = list.next_element_seed(reader)? {
+            items.push(item);
         }
+        Ok(Ipld::List(items))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Ipld, A::Error> {
+        let (reader, mut entries) = (self.inside()?, BTreeMap::new());
+        while let Some(key) = map.next_key::<String>()? {
+            self.limits.count_item()?;
+            entries.insert(key, map.next_value_seed(reader)?);
+        }
+        if let Some(value) = read_special(&entries) {
+            // The key and the text are no items of the value.
+            self.limits.items.set(self.limits.items.get() + 2);
+            return Ok(value);
+        }
+        self.check_level()?;
+        Ok(Ipld::Map(entries))
     }
 }
 
 /// A link or bytes, if these entries are one.
-fn read_special(entries: &Map<String, Value>) -> Option<Ipld> {
+fn read_special(entries: &BTreeMap<String, Ipld>) -> Option<Ipld> {
     if entries.len() != 1 {
         return None;
     }
-    let (key, value) = entries.iter().next()?;
-    let text = value.as_str()?;
+    let (key, Ipld::String(text)) = entries.first_key_value()? else {
+        return None;
+    };
     match key.as_str() {
         LINK => text.parse::<Cid>().ok().map(|cid| Ipld::Link(cid.into())),
         BYTES => BASE64.decode(text).ok().map(Ipld::Bytes),
         _ => None,
     }
-}
-
-fn read_integer(number: &Number) -> Result<i64, ValueError> {
-    let integer = match (number.as_i64(), number.as_f64()) {
-        (Some(integer), _) => integer,
-        (None, Some(float)) if float.fract() != 0.0 => return Err(ValueError::Float),
-        // The cast saturates, so what is beyond 64 bits is out of range below as well.
-        #[expect(clippy::cast_possible_truncation, reason = "whole, and checked against a smaller range")]
-        (None, Some(float)) => float as i64,
-        (None, None) => return Err(ValueError::IntegerRange),
-    };
-    if integer.unsigned_abs() <= MAX_INTEGER.unsigned_abs() { Ok(integer) } else { Err(ValueError::IntegerRange) }
 }
 
 struct Json<'a>(&'a Ipld);
@@ -137,10 +241,11 @@ fn write_special<S: Serializer, T: Serialize + ?Sized>(serializer: S, key: &str,
 #[cfg(test)]
 mod tests {
     use ipld_core::ipld;
+    use serde::Deserialize;
     use serde_json::json;
 
     use super::*;
-    use crate::data::check;
+    use crate::data::{cbor, check};
 
     #[test]
     fn links_and_bytes_have_their_own_form() {
@@ -206,6 +311,54 @@ mod tests {
             assert_eq!(check(&value), Ok(()));
             assert_eq!(from_json(&nested(MAX_DEPTH / 2 + 1)), Err(ValueError::TooDeep));
         }
+    }
+
+    fn read_text(text: &str) -> Result<Ipld, String> {
+        deserialize(&mut serde_json::Deserializer::from_str(text)).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn the_number_of_items_is_bounded() {
+        let links = |count| json!(vec![json!({ "$link": Cid::raw(b"").to_string() }); count]);
+        // A link is two items in CBOR and one here: what CBOR holds can be read.
+        for (json, items) in
+            [(json!([0, 0]), 1), (json!([[], []]), 1), (links(2), 1), (json!([{ "a": 1 }, { "a": 1 }]), 3)]
+        {
+            let element = &json[0];
+            let most = (MAX_ITEMS - 1) / items;
+            assert!(from_json(&json!(vec![element; most])).is_ok(), "{element}");
+            assert_eq!(from_json(&json!(vec![element; most + 3])), Err(ValueError::TooManyItems), "{element}");
+        }
+        let most = from_json(&json!(vec![0; MAX_ITEMS - 1])).unwrap();
+        assert!(cbor::encode(&most).is_ok());
+    }
+
+    #[test]
+    fn text_is_read_no_further_than_its_limits() {
+        for (start, fault) in [
+            ("[0,".repeat(MAX_DEPTH + 1), "nested too deeply"),
+            ("{\"a\":".repeat(MAX_DEPTH + 2), "nested too deeply"),
+            (format!("[{}", "{},".repeat(MAX_ITEMS + 2)), "too many items"),
+            (format!("{{{}", "\"a\":0,".repeat(MAX_ITEMS + 2)), "too many items"),
+        ] {
+            let error = read_text(&format!("{start}and no more")).unwrap_err();
+            assert!(error.contains(fault), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_key_given_twice_has_its_last_value() {
+        assert_eq!(read_text(r#"{"a":2,"a":1}"#), Ok(ipld!({ "a": 1 })));
+        assert!(read_text(r#"{"a":0.5,"a":1}"#).is_err());
+    }
+
+    #[test]
+    fn names_that_serde_json_gives_a_meaning_have_none() {
+        let text = r#"{"$serde_json::private::RawValue":"[1.5]","$serde_json::private::Number":"1"}"#;
+        let value = ipld!({ "$serde_json::private::RawValue": "[1.5]", "$serde_json::private::Number": "1" });
+        assert_eq!(read_text(text), Ok(value));
+        let text = r#"{"$serde_json::private::RawValue":"[1.5]"}"#;
+        assert_eq!(read_text(text), Ok(ipld!({ "$serde_json::private::RawValue": "[1.5]" })));
     }
 
     #[test]

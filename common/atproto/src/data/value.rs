@@ -1,5 +1,6 @@
 //! Which values the protocol allows, whatever their encoding.
 
+use super::cbor::MAX_ITEMS;
 use super::{Cid, Ipld};
 
 /// Deepest nesting of lists and maps. The protocol names no limit; this one is far above any lexicon, and low enough for
@@ -24,6 +25,9 @@ pub enum ValueError {
     /// Nested deeper than [`MAX_DEPTH`].
     #[error("value is nested too deeply ({MAX_DEPTH} levels max)")]
     TooDeep,
+    /// More than [`MAX_ITEMS`] items.
+    #[error("value has too many items ({MAX_ITEMS} max)")]
+    TooManyItems,
 }
 
 /// Checks that `value` holds only what the data model allows: no floats, integers within ±[`MAX_INTEGER`], links of the
