@@ -63,6 +63,8 @@ fn parse_basic(text: &str) -> Option<Credentials<'static>> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn read(value: &str) -> Result<Option<(String, String)>, String> {
@@ -90,6 +92,22 @@ mod tests {
         }
         for value in ["", "Bearer", "Bearer a b", "Bearer  a"] {
             assert_eq!(read(value), Err("InvalidToken".into()), "{value:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_header_breaks_the_reader(value in prop::collection::vec(any::<u8>(), 0..60), scheme in "((?i)bearer|basic|dpop) ?") {
+            let value = [scheme.as_bytes(), &value].concat();
+            if let Ok(value) = http::HeaderValue::from_bytes(&value) {
+                _ = parse(&HeaderMap::from_iter([(AUTHORIZATION, value)]));
+            }
+        }
+
+        #[test]
+        fn users_and_passwords_are_read_back(user in "[^:]{0,12}", password in ".{0,12}") {
+            let read = read(&format!("Basic {}", STANDARD.encode(format!("{user}:{password}"))));
+            prop_assert_eq!(read, Ok(Some((user, password))));
         }
     }
 }

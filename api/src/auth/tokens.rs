@@ -235,7 +235,10 @@ fn refresh_id(claims: Claims) -> Result<(Did, RefreshTokenId), TokenError> {
 mod tests {
     use std::time::Duration;
 
+    use base64::Engine as _;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
     use chrono::DateTime;
+    use proptest::prelude::*;
     use serde_json::json;
 
     use super::*;
@@ -303,6 +306,39 @@ mod tests {
             (String::new(), TokenError::Malformed),
         ] {
             assert_eq!(tokens.read_access(&token), Err(error), "{token}");
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn no_text_is_taken_for_a_token(parts in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..40), 0..5), text in "[a-zA-Z0-9._-]{0,80}") {
+            let tokens = tokens("one", None, &Clock::manual(DateTime::UNIX_EPOCH));
+            let encoded: Vec<_> = parts.iter().map(|part| URL_SAFE_NO_PAD.encode(part)).collect();
+            for token in [encoded.join("."), text] {
+                prop_assert!(tokens.read_access(&token).is_err());
+                prop_assert!(tokens.read_ended_refresh(&token).is_err());
+            }
+        }
+
+        #[test]
+        fn a_changed_token_is_refused(at in any::<prop::sample::Index>(), byte in "[a-zA-Z0-9._-]") {
+            let tokens = tokens("one", None, &Clock::manual(DateTime::UNIX_EPOCH));
+            let good = tokens.issue_access(&did(), AccessScope::Full).unwrap();
+            let at = at.index(good.len());
+            let changed = format!("{}{byte}{}", &good[..at], &good[at + 1..]);
+            prop_assert_eq!(tokens.read_access(&changed).is_ok(), changed == good);
+        }
+
+        #[test]
+        fn signed_nonsense_is_refused(claims in ".{0,60}", key in "(scope|aud|sub|iat|exp|jti|lxm|cnf)", number: i64) {
+            let tokens = tokens("one", None, &Clock::manual(DateTime::UNIX_EPOCH));
+            let mut nearly = json!({"scope": "com.atproto.access", "aud": "did:web:localhost", "sub": did(), "iat": 0, "exp": 100});
+            nearly[key.as_str()] = json!([number, claims]);
+            for claims in [json!(claims), json!(number), json!({ key.as_str(): number }), nearly] {
+                prop_assert!(tokens.read_access(&signed(Some("at+jwt"), &claims)).is_err(), "{}", claims);
+            }
         }
     }
 }

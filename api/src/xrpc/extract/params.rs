@@ -1,6 +1,9 @@
 //! Reading a query string into a struct.
 
-use std::{borrow::Cow, vec};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, btree_map},
+};
 
 use serde::{
     de::{
@@ -13,23 +16,18 @@ use url::form_urlencoded;
 
 /// Reads `query` by the rules of [`super::XrpcQuery`].
 pub(super) fn from_query<T: DeserializeOwned>(query: &str) -> Result<T, Error> {
-    let mut parameters: Vec<Parameter<'_>> = Vec::new();
+    let mut parameters = BTreeMap::<Cow<'_, str>, Vec<Cow<'_, str>>>::new();
     for (key, value) in form_urlencoded::parse(query.as_bytes()).filter(|(_, value)| !value.is_empty()) {
-        match parameters.iter_mut().find(|parameter| parameter.key == key) {
-            Some(parameter) => parameter.values.push(value),
-            None => parameters.push(Parameter { key, values: vec![value] }),
-        }
+        parameters.entry(key).or_default().push(value);
     }
     T::deserialize(MapAccessDeserializer::new(Parameters { rest: parameters.into_iter(), current: None }))
 }
 
-struct Parameter<'a> {
-    key: Cow<'a, str>,
-    values: Vec<Cow<'a, str>>,
-}
+/// A key and all its values.
+type Parameter<'a> = (Cow<'a, str>, Vec<Cow<'a, str>>);
 
 struct Parameters<'a> {
-    rest: vec::IntoIter<Parameter<'a>>,
+    rest: btree_map::IntoIter<Cow<'a, str>, Vec<Cow<'a, str>>>,
     current: Option<Parameter<'a>>,
 }
 
@@ -38,11 +36,11 @@ impl<'de> MapAccess<'de> for Parameters<'_> {
 
     fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, Error> {
         self.current = self.rest.next();
-        self.current.as_ref().map(|parameter| seed.deserialize(parameter.key.as_ref().into_deserializer())).transpose()
+        self.current.as_ref().map(|(key, _)| seed.deserialize(key.as_ref().into_deserializer())).transpose()
     }
 
     fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Error> {
-        let Some(Parameter { key, values }) = self.current.take() else {
+        let Some((key, values)) = self.current.take() else {
             return Err(de::Error::custom("a value without a key"));
         };
         seed.deserialize(Values(values)).map_err(|error| de::Error::custom(format_args!("{key}: {error}")))
@@ -140,6 +138,7 @@ impl<'de> Deserializer<'de> for Values<'_> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
     use serde::Deserialize;
 
     use super::{super::Limit, *};
@@ -208,5 +207,32 @@ mod tests {
             assert_eq!(read(query).unwrap_err(), expected, "{query}");
         }
         assert!(read("did=a&sort=best").unwrap_err().starts_with("sort: unknown variant"));
+    }
+
+    /// A server reads what a client of 64 KiB may send, in a time that does not grow with the square of its keys.
+    #[test]
+    fn a_long_query_of_many_keys_is_read() {
+        let query = (0..8000).fold("did=a".to_owned(), |query, number| format!("{query}&{number:x}=1&uris=b"));
+        let params = read(&query).unwrap();
+        assert_eq!((params.did.as_str(), params.uris.len()), ("a", 8000));
+    }
+
+    proptest! {
+        #[test]
+        fn no_query_breaks_the_reader(query in "((did|limit|reverse|sinceMs|uris|sort|%[0-9a-z]{2}|.{0,3})=?([0-9-]{0,22}|true|usage|.{0,5})&?){0,8}") {
+            if let Ok(params) = read(&query) {
+                prop_assert!((1..=100).contains(&params.limit.get()) && !params.did.is_empty());
+            }
+        }
+
+        #[test]
+        fn what_a_client_encodes_is_read(did in ".{1,20}", since: i64, uris in prop::collection::vec(".{1,9}", 0..5)) {
+            let since_ms = since.to_string();
+            let pairs = [("did", did.as_str()), ("sinceMs", &since_ms)];
+            let pairs = pairs.into_iter().chain(uris.iter().map(|uri| ("uris", uri.as_str())));
+            let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish();
+            let params = read(&query).unwrap();
+            prop_assert_eq!((params.did, params.since_ms, params.uris), (did, Some(since), uris));
+        }
     }
 }

@@ -89,6 +89,7 @@ impl From<ListedRepo> for Entry {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
     use serde_json::{Value, json};
 
     use super::*;
@@ -111,6 +112,16 @@ mod tests {
             "9223372036854775807::did:plc:abc",
         ] {
             assert!(bad.parse::<Cursor>().is_err(), "{bad}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_breaks_the_cursor(text in "([0-9]{0,20}|.{0,4})(::)?(did:[a-z]{0,4}:[a-z0-9.:%]{0,9}|.{0,4})") {
+            if let Ok(cursor) = text.parse::<Cursor>() {
+                let again: Cursor = cursor.to_string().parse().unwrap();
+                prop_assert_eq!((again.created_at, again.did), (cursor.created_at, cursor.did));
+            }
         }
     }
 
