@@ -16,8 +16,8 @@ use crate::clock::Clock;
 use crate::config::IdentityConfig;
 use crate::http::{FetchError, GuardedClient};
 
-/// How many documents a replica keeps in memory, of one or two kilobytes each.
-const REMEMBERED: u64 = 20_000;
+/// Bytes of documents that a replica keeps in memory: about 40,000 of the usual ones, or a few that somebody blew up.
+const REMEMBERED_BYTES: u64 = 64 << 20;
 /// How long it does, before it looks into Postgres for what another replica may have fetched.
 const REMEMBERED_FOR: Duration = Duration::from_secs(30);
 /// What to ask a `did:web` for.
@@ -109,7 +109,13 @@ impl DidResolver {
             stale_after: config.cache_stale_ttl,
             unusable_after: config.cache_max_ttl,
             timeout: config.resolver_timeout,
-            remembered: Cache::builder().max_capacity(REMEMBERED).time_to_live(REMEMBERED_FOR).build(),
+            remembered: Cache::builder()
+                .max_capacity(REMEMBERED_BYTES)
+                .weigher(|did: &Did, found: &Found| {
+                    u32::try_from(did.as_str().len() + found.document.weight()).unwrap_or(u32::MAX)
+                })
+                .time_to_live(REMEMBERED_FOR)
+                .build(),
             refreshing: Mutex::default(),
         }))
     }

@@ -86,6 +86,24 @@ impl DidDocument {
         if document.id == *did { Ok(document) } else { Err(DidDocumentError::OtherDid(document.id)) }
     }
 
+    /// Roughly the bytes that the document takes in memory, for caches. Parts that are kept as JSON may take eighty times
+    /// their text.
+    pub fn weight(&self) -> usize {
+        let texts = |method: &VerificationMethod| {
+            let optional = [&method.controller, &method.public_key_multibase];
+            let optional: usize = optional.into_iter().flatten().map(String::len).sum();
+            method.id.len() + method.kind.len() + optional + size_of::<VerificationMethod>()
+        };
+        let server = |service: &Service| {
+            service.id.len() + service.kind.len() + weigh_json(&service.service_endpoint) + size_of::<Service>()
+        };
+        size_of::<Self>()
+            + weigh_json(&self.context)
+            + self.also_known_as.iter().map(|name| name.len() + size_of::<String>()).sum::<usize>()
+            + self.verification_method.iter().map(texts).sum::<usize>()
+            + self.service.iter().map(server).sum::<usize>()
+    }
+
     /// The handle the document claims: the first `at://` name. Later ones do not count, even if the first is malformed.
     /// It is the account's only if it resolves back to the DID.
     pub fn handle(&self) -> Option<Handle> {
@@ -137,6 +155,21 @@ impl Service {
         let url = Url::parse(text).ok()?;
         (matches!(url.scheme(), "http" | "https") && url.has_host()).then_some(text)
     }
+}
+
+/// Roughly the bytes that JSON takes in memory. Its depth is bounded by the one who read it.
+fn weigh_json(json: &Value) -> usize {
+    let inside = match json {
+        Value::Null | Value::Bool(_) | Value::Number(_) => 0,
+        Value::String(text) => text.len(),
+        Value::Array(items) => items.iter().map(weigh_json).sum(),
+        Value::Object(entries) => {
+            // Maps are made of nodes with room for eleven entries.
+            let room = entries.len().next_multiple_of(11) * (size_of::<String>() + size_of::<Value>());
+            room + entries.iter().map(|(key, value)| key.len() + weigh_json(value)).sum::<usize>()
+        }
+    };
+    size_of::<Value>() + inside
 }
 
 /// True if `id` is `#<fragment>`, alone or after the DID.
@@ -249,5 +282,19 @@ mod tests {
         assert!(matches!(parse(&json!([])), Err(DidDocumentError::Malformed(_))));
         let long = json!({ "id": DID, "alsoKnownAs": ["a".repeat(MAX_DOCUMENT_LEN)] });
         assert!(matches!(parse(&long), Err(DidDocumentError::TooLong)));
+    }
+
+    #[test]
+    fn a_document_weighs_what_it_takes_in_memory() {
+        let did: Did = "did:web:a.test".parse().unwrap();
+        let weigh = |context: Value| {
+            let text = json!({ "@context": context, "id": did }).to_string();
+            (text.len(), DidDocument::parse(&did, text.as_bytes()).unwrap().weight())
+        };
+        let (_, empty) = weigh(Value::Null);
+        assert!(empty < 300, "{empty}");
+        assert_eq!(weigh(json!("a".repeat(1000))).1, empty + 1000);
+        let (text, maps) = weigh(json!(vec![json!({ "a": 0 }); 1000]));
+        assert!(text < 9000 && maps > 600_000, "{text} {maps}");
     }
 }
