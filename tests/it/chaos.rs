@@ -35,11 +35,9 @@ use self::writer::{PATIENCE, Writer};
 use crate::harness::account::Account;
 use crate::harness::client::Client;
 
-/// Repos with one writer each.
-const SINGLE: usize = 9;
 /// Repos that several writers share, and writers of each.
 const SHARED: usize = 2;
-const WRITERS: usize = 3;
+const WRITERS: usize = 5;
 /// Writes between two faults, so that each meets a server at work.
 const CALM: usize = 40;
 /// How long a replica may take to recover before it counts as stuck.
@@ -49,6 +47,8 @@ const MAX_FAILED: f64 = 0.005;
 
 /// What a run is made of, and what it must keep to.
 struct Form {
+    /// Repos with one writer each.
+    repos: usize,
     /// What happens, by the seed.
     faults: fn(u64) -> Vec<Fault>,
     durability: Durability,
@@ -61,14 +61,15 @@ struct Form {
 #[tokio::test(flavor = "multi_thread")]
 async fn everything_acknowledged_survives_a_few_faults() {
     // The machine is busy with other tests: how long something takes says little.
-    run(&Form { faults: fault::few, durability: Durability::Memory, recovery: STUCK, memory: 512 << 20 }).await;
+    let (faults, recovery) = (fault::few, STUCK);
+    run(&Form { repos: 4, faults, durability: Durability::Memory, recovery, memory: 512 << 20 }).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "takes minutes, and a machine of its own: `make chaos`"]
 async fn everything_acknowledged_survives_all_faults() {
-    let recovery = Duration::from_secs(5);
-    run(&Form { faults: fault::all, durability: Durability::Full, recovery, memory: 320 << 20 }).await;
+    let (faults, recovery) = (fault::all, Duration::from_secs(5));
+    run(&Form { repos: 9, faults, durability: Durability::Full, recovery, memory: 256 << 20 }).await;
 }
 
 /// One run; says what it measured, and where the logs are if something is wrong.
@@ -100,7 +101,8 @@ fn seed() -> u64 {
 /// Runs everything, and checks it.
 async fn fight(mut stage: Stage, form: &Form, seed: u64, blows: &mut Vec<Blow>) -> Result<()> {
     let journal = Arc::new(Journal::default());
-    let Crew { accounts, writers, shared, mut flooder, mut probes } = Crew::sign_up(&stage, &journal, seed).await?;
+    let Crew { accounts, writers, shared, mut flooder, mut probes } =
+        Crew::sign_up(&stage, form.repos, &journal, seed).await?;
     let mut traffic = Traffic::start(&stage, writers, &accounts, seed);
     let mut slow = Vec::new();
     for fault in (form.faults)(seed) {
@@ -162,7 +164,7 @@ struct Crew {
 }
 
 impl Crew {
-    async fn sign_up(stage: &Stage, journal: &Arc<Journal>, seed: u64) -> Result<Self> {
+    async fn sign_up(stage: &Stage, repos: usize, journal: &Arc<Journal>, seed: u64) -> Result<Self> {
         let origins = stage.origins();
         let mut count = 0;
         let mut writer = |account: &Account, origins: &[String]| {
@@ -170,13 +172,13 @@ impl Crew {
             let name = format!("w{count:02}");
             Writer::new(name, account.clone(), origins, Arc::clone(journal), seed.wrapping_add(count))
         };
-        let names = (0..=SINGLE + SHARED + REPLICAS).map(|number| format!("user{number}.test"));
+        let names = (0..=repos + SHARED + REPLICAS).map(|number| format!("user{number}.test"));
         let sign_ups = names.enumerate().map(|(number, handle)| {
             let client = stage.processes.client(number % REPLICAS);
             async move { Account::create(&client, &handle).await }
         });
         let accounts = try_join_all(sign_ups).await?;
-        let (single, rest) = accounts.split_at(SINGLE);
+        let (single, rest) = accounts.split_at(repos);
         let (shared, rest) = rest.split_at(SHARED);
         let mut writers: Vec<Writer> = single.iter().map(|account| writer(account, &origins)).collect();
         for account in shared {

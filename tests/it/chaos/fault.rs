@@ -28,6 +28,8 @@ pub(super) enum Fault {
     BreakConnections,
     /// Postgres stops with open transactions, and is away for a while.
     CrashPostgres(Duration),
+    /// Postgres stops while commits wait in it.
+    CrashInCommit,
     /// Postgres breaks all connections, stops, and is away for a while.
     StopPostgres(Duration),
     /// A Postgres process is killed, so that Postgres ends all others and recovers by itself.
@@ -94,6 +96,7 @@ pub(super) fn all(seed: u64) -> Vec<Fault> {
         Fault::CrashPostgres(millis(100, 1_500)),
         // Longer than a request waits for a connection.
         Fault::CrashPostgres(millis(5_500, 7_000)),
+        Fault::CrashInCommit,
         Fault::StopPostgres(millis(100, 2_000)),
         Fault::KillBackend,
         Fault::KillBackend,

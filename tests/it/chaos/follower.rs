@@ -90,3 +90,23 @@ pub(super) async fn follow(origin: String, mut end: watch::Receiver<Option<i64>>
     }
     Ok(tape)
 }
+
+#[test]
+fn gaps_and_repeats_are_found() {
+    use atproto::event::{Event, IdentityEvent};
+    use atproto::syntax::Datetime;
+
+    let event = |seq| {
+        let did = "did:plc:ewvi7nxzyoun6zhxrhs64oiz".parse().unwrap();
+        let event = Event::Identity(IdentityEvent { did, handle: None, time: Datetime::from_unix_millis(0) });
+        Received { seq, event, bytes: bytes::Bytes::new() }
+    };
+    let mut tape = Tape::default();
+    for seq in 1..=3 {
+        tape.add(event(seq)).unwrap();
+    }
+    for seq in [3, 5, 1] {
+        tape.add(event(seq)).unwrap_err();
+    }
+    assert_eq!(tape.last(), 3);
+}

@@ -6,6 +6,7 @@ use anyhow::{Context as _, Result, ensure};
 use atproto::syntax::Did;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use tests::stack::Server;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::fault::Fault;
@@ -91,6 +92,7 @@ impl Stage {
             Fault::LockSequencer(time) => self.hold_for(&store::hold_sequencer(), time).await?,
             Fault::LockRecords(time) => self.hold_for(&store::hold_records(), time).await?,
             Fault::CrashPostgres(_)
+            | Fault::CrashInCommit
             | Fault::StopPostgres(_)
             | Fault::KillBackend
             | Fault::FreezePostgres(_)
@@ -104,6 +106,12 @@ impl Stage {
             Fault::CrashPostgres(time) => {
                 self.postgres.end(Signal::SIGQUIT).await?;
                 sleep(time).await;
+                self.postgres.start_again().await
+            }
+            Fault::CrashInCommit => {
+                let mut holder = self.stop_commits().await?;
+                self.postgres.end(Signal::SIGQUIT).await?;
+                holder.ended().await?;
                 self.postgres.start_again().await
             }
             Fault::StopPostgres(time) => {
@@ -134,7 +142,7 @@ impl Stage {
     }
 
     /// Makes every commit wait in Postgres at its last step. Goes on when some do.
-    async fn stop_commits(&self) -> Result<tests::stack::Server> {
+    async fn stop_commits(&self) -> Result<Server> {
         let holder = self.hold(&store::hold_sequencer()).await?;
         self.until(&store::waiting(), |waiting| waiting.parse().is_ok_and(|waiting: usize| waiting > 1)).await?;
         Ok(holder)

@@ -3,19 +3,20 @@
 use std::collections::{BTreeMap, HashMap};
 
 use anyhow::{Context as _, Result, bail, ensure};
+use atproto::car;
 use atproto::data::{Cid, cbor, json};
 use atproto::event::{CommitEvent, Event};
+use atproto::mst::AppliedOp;
 use atproto::syntax::Did;
-use atproto::{car, mst::AppliedOp};
 use futures_util::future::try_join_all;
+use tokio::sync::watch;
 
 use super::follower::{Tape, follow};
 use super::journal::{History, Lives};
-use super::stage::Stage;
+use super::stage::{REPLICAS, Stage};
 use crate::harness::account::Account;
 use crate::harness::archive;
 use crate::harness::consumer::{Received, assert_unbroken_chain};
-use tokio::sync::watch;
 
 /// All repos by their DIDs.
 pub(super) type Histories = BTreeMap<Did, (Account, History)>;
@@ -116,7 +117,7 @@ fn compare(acknowledged: &History, published: &History) -> Result<()> {
 /// Every replica exports the repo that the events lead to, and it verifies.
 async fn stored(stage: &Stage, account: &Account, published: &Published) -> Result<()> {
     let key = account.signing_key(&stage.plc);
-    for replica in 0..super::stage::REPLICAS {
+    for replica in 0..REPLICAS {
         let client = stage.processes.client(replica);
         let archive = client.get_bytes("com.atproto.sync.getRepo", &[("did", account.did.as_str())]).await?;
         let repo = archive::verify(&archive, &account.did, &key)?;
@@ -124,4 +125,21 @@ async fn stored(stage: &Stage, account: &Account, published: &Published) -> Resu
         ensure!(repo.records == published.records, "replica {replica} has other records than were published");
     }
     Ok(())
+}
+
+#[test]
+fn what_is_lost_or_doubled_is_found() {
+    let history = |lives: &[Option<&str>]| {
+        let lives = lives.iter().map(|marker| marker.map(str::to_owned)).collect();
+        History::from([("a/b".to_owned(), lives)])
+    };
+    let acknowledged = history(&[Some("one"), None]);
+    compare(&acknowledged, &acknowledged).unwrap();
+    let lost = history(&[Some("one")]);
+    let doubled = history(&[Some("one"), None, None]);
+    let reordered = history(&[None, Some("one")]);
+    for published in [&lost, &doubled, &reordered, &History::new()] {
+        compare(&acknowledged, published).unwrap_err();
+    }
+    compare(&History::new(), &lost).unwrap_err();
 }
