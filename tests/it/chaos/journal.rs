@@ -16,6 +16,9 @@ pub(super) type History = BTreeMap<String, Lives>;
 /// Tries of a client that asks once more: a write that takes more of them counts as failed.
 const ONE_RETRY: u32 = 2;
 
+/// How long before a fault a write may have begun that is counted with it. One that is under way for longer has met another.
+const LATELY: Duration = Duration::from_secs(1);
+
 /// One acknowledged write.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Sample {
@@ -68,7 +71,8 @@ impl Journal {
     /// What clients saw between two moments.
     pub(super) fn figures(&self, begin: Instant, end: Instant) -> Figures {
         let samples = self.samples.lock().unwrap_or_else(PoisonError::into_inner);
-        let within: Vec<&Sample> = samples.iter().filter(|sample| sample.begun < end && sample.ended > begin).collect();
+        let is_within = |sample: &&Sample| sample.begun + LATELY >= begin && sample.begun < end && sample.ended > begin;
+        let within: Vec<&Sample> = samples.iter().filter(is_within).collect();
         Figures {
             writes: within.len(),
             retried: within.iter().filter(|sample| sample.tries > 1).count(),
@@ -93,15 +97,17 @@ fn longest_gap(moments: impl Iterator<Item = Instant>, begin: Instant) -> Durati
 
 #[test]
 fn figures_tell_failures_and_stalls() {
-    let begin = Instant::now();
-    let at = |millis| begin + Duration::from_millis(millis);
+    let epoch = Instant::now();
+    let at = |millis| epoch + Duration::from_millis(millis);
+    let begin = at(5_000);
     let journal = Journal::default();
-    for (begun, ended, tries, is_shared) in
-        [(0, 10, 1, false), (5, 400, 3, false), (20, 100, 2, true), (900, 950, 1, true)]
-    {
+    let long_ago = (0, 5_300, 9, true);
+    let outside = [(4_000, 4_999, 3, false), (5_900, 5_950, 1, true)];
+    let within = [(4_990, 5_010, 1, false), (5_005, 5_400, 3, false), (5_020, 5_100, 2, true)];
+    for (begun, ended, tries, is_shared) in outside.into_iter().chain(within).chain([long_ago]) {
         journal.note(Sample { begun: at(begun), ended: at(ended), tries, is_shared });
     }
-    let figures = journal.figures(begin, at(500));
+    let figures = journal.figures(begin, at(5_500));
     assert_eq!((figures.writes, figures.retried, figures.failed), (3, 2, 1));
     assert_eq!((figures.stall, figures.stall_of_others), (Duration::from_millis(300), Duration::from_millis(390)));
     assert_eq!(figures.slowest, Duration::from_millis(395));
