@@ -87,6 +87,11 @@ impl PlannedChain {
         events + records + nodes
     }
 
+    /// True if there is a record at `path` that the chain wrote.
+    fn writes(&self, path: &RecordPath) -> bool {
+        self.written.iter().any(|record| record.is_at(&path.collection, &path.rkey))
+    }
+
     /// The records the chain writes that point at `target`.
     fn linking<'a>(&'a self, collection: &'a Nsid, target: &'a str) -> impl Iterator<Item = RecordPath> + 'a {
         let linking = self.written.iter().filter(move |record| {
@@ -178,7 +183,9 @@ impl Drafting<'_> {
             let Some(target) = &record.target else { continue };
             let mut conn = self.repos.pool.acquire().await?;
             let rkeys = store::list_linking(&mut conn, self.account, &path.collection, target).await?;
-            replaced.extend(rkeys.into_iter().map(|rkey| RecordPath { collection: path.collection.clone(), rkey }));
+            let stored = rkeys.into_iter().map(|rkey| RecordPath { collection: path.collection.clone(), rkey });
+            // What the chain wrote anew may point elsewhere by now.
+            replaced.extend(stored.filter(|path| !self.chain.as_ref().is_some_and(|chain| chain.writes(path))));
             replaced.extend(self.chain.iter().flat_map(|chain| chain.linking(&path.collection, target)));
         }
         Ok(replaced)

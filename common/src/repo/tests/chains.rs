@@ -128,3 +128,26 @@ async fn they_are_judged_again_when_another_replica_was_faster() {
     assert!(fine.unwrap());
     assert_eq!(stage.assert_sound().await, 2 + 2 + 1 + 1);
 }
+
+#[tokio::test]
+async fn a_link_that_points_elsewhere_by_now_is_not_replaced() {
+    let stage = Stage::with_repos(1).await;
+    let (replica, repo) = (stage.replica(), stage.repo());
+    let follows = |rkey: &str, did| PreparedWrite::Create {
+        path: path(FOLLOW, rkey),
+        record: follow(rkey, did),
+        replace_links: true,
+    };
+    let (bob, carol) = ("did:web:bob.test", "did:web:carol.test");
+    write(&replica, repo, &[follows("moves", bob)]).await.unwrap().expect("a commit");
+    let moves = PreparedWrite::Update { path: path(FOLLOW, "moves"), record: follow("moves", carol) };
+    for outcome in together(&replica, repo, [vec![moves], vec![follows("new", bob)]]).await {
+        assert!(outcome.unwrap());
+    }
+    for rkey in ["moves", "new"] {
+        let path = path(FOLLOW, rkey);
+        let found = replica.find_record(repo.account, &path.collection, &path.rkey).await.unwrap();
+        assert!(found.is_some(), "{rkey}");
+    }
+    stage.assert_sound().await;
+}
