@@ -12,10 +12,10 @@ use sqlx::PgPool;
 use super::store::{self, StoredNode};
 use crate::db::AccountId;
 
-/// Bytes of encoded nodes to keep in memory.
-const CACHE_BYTES: u64 = 64 * 1024 * 1024;
+/// Bytes of memory for nodes.
+const CACHE_BYTES: u64 = 128 * 1024 * 1024;
 /// A guess for sizing the cache's index.
-const NODE_BYTES: usize = 500;
+const NODE_BYTES: u64 = 1000;
 
 /// Why the tree could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -39,22 +39,16 @@ pub(super) enum NodeError {
 #[derive(Clone)]
 struct ByNodeSize;
 
-impl Weighter<Cid, CachedNode> for ByNodeSize {
-    fn weight(&self, _: &Cid, cached: &CachedNode) -> u64 {
-        cached.encoded_bytes
+impl Weighter<Cid, Arc<Node>> for ByNodeSize {
+    fn weight(&self, _: &Cid, node: &Arc<Node>) -> u64 {
+        u64::try_from(node.memory_size()).unwrap_or(u64::MAX)
     }
-}
-
-#[derive(Clone)]
-struct CachedNode {
-    node: Arc<Node>,
-    encoded_bytes: u64,
 }
 
 /// Nodes by CID. They are immutable, so a cached one is never stale, and two repos may share one.
 #[derive(Clone)]
 pub(super) struct NodeStore {
-    cache: Arc<Cache<Cid, CachedNode, ByNodeSize>>,
+    cache: Arc<Cache<Cid, Arc<Node>, ByNodeSize>>,
     pool: PgPool,
 }
 
@@ -69,20 +63,24 @@ pub(super) struct WorkingSet<'a> {
 impl BlockSource for WorkingSet<'_> {
     fn node(&self, cid: &Cid) -> Option<Arc<Node>> {
         let known = self.loaded.get(cid).or_else(|| self.pending.get(cid)).cloned();
-        known.or_else(|| self.store.cache.get(cid).map(|cached| cached.node))
+        known.or_else(|| self.store.cache.get(cid))
     }
 }
 
 impl NodeStore {
     pub(super) fn new(pool: PgPool) -> Self {
-        let nodes = usize::try_from(CACHE_BYTES).unwrap_or(usize::MAX) / NODE_BYTES;
-        Self { cache: Arc::new(Cache::with_weighter(nodes, CACHE_BYTES, ByNodeSize)), pool }
+        Self::with_capacity(pool, CACHE_BYTES)
+    }
+
+    /// A store that keeps so many bytes of nodes in memory.
+    pub(super) fn with_capacity(pool: PgPool, bytes: u64) -> Self {
+        let nodes = usize::try_from(bytes / NODE_BYTES).unwrap_or(usize::MAX);
+        Self { cache: Arc::new(Cache::with_weighter(nodes.max(1), bytes, ByNodeSize)), pool }
     }
 
     /// Remembers a node that was just committed.
-    pub(super) fn insert(&self, cid: Cid, node: Arc<Node>, encoded: &[u8]) {
-        let encoded_bytes = u64::try_from(encoded.len()).unwrap_or(u64::MAX);
-        self.cache.insert(cid, CachedNode { node, encoded_bytes });
+    pub(super) fn insert(&self, cid: Cid, node: Arc<Node>) {
+        self.cache.insert(cid, node);
     }
 
     /// Runs `work` on a repo's tree, again after each load of the nodes it found missing. Ends: every round but the last
@@ -126,7 +124,7 @@ impl NodeStore {
             }
             let node = Node::decode(&bytes).map_err(|error| NodeError::Undecodable(cid, error))?;
             let node = Arc::new(node);
-            self.insert(cid, Arc::clone(&node), &bytes);
+            self.insert(cid, Arc::clone(&node));
             loaded.insert(cid, node);
         }
         match cids.iter().find(|cid| !loaded.contains_key(cid)) {

@@ -138,7 +138,7 @@ impl Repos {
         match self.committer.submit(chain).await? {
             Verdict::Applied => {
                 for (_, node) in nodes {
-                    self.nodes.insert(node.cid, node.node, &node.bytes);
+                    self.nodes.insert(node.cid, node.node);
                 }
                 self.heads.insert(account, head);
                 Ok(true)

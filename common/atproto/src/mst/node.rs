@@ -101,6 +101,17 @@ impl Node {
         self.entries.is_empty() && self.subtrees == [None]
     }
 
+    /// Bytes of memory that the node takes, more or less. They may be many times those of its block, in which keys share
+    /// prefixes.
+    pub fn memory_size(&self) -> usize {
+        /// What an `Arc` keeps beside its text.
+        const COUNTS: usize = 2 * size_of::<usize>();
+        let keys: usize = self.entries.iter().map(|entry| entry.key.as_str().len() + COUNTS).sum();
+        let entries = self.entries.capacity() * size_of::<Entry>();
+        let subtrees = self.subtrees.capacity() * size_of::<Option<Cid>>();
+        size_of::<Self>() + entries + subtrees + keys
+    }
+
     /// Index of the first entry that is not below `key`, and so of the subtree that would hold `key`, and whether
     /// that entry is `key` itself.
     pub(super) fn find(&self, key: &Key) -> Result<usize, usize> {
