@@ -102,6 +102,17 @@ impl Repos {
         }
     }
 
+    /// False if nothing can be committed any more: the committer has panicked. Writes fail at once, and only a new process
+    /// helps.
+    pub fn can_commit(&self) -> bool {
+        !self.committer.has_ended()
+    }
+
+    /// Resolves when [`Repos::can_commit`] has become false.
+    pub async fn commits_ended(&self) {
+        self.committer.ended().await;
+    }
+
     /// A fresh TID for a record that came without a key: greater than any this replica gave before.
     pub fn next_tid(&self) -> Tid {
         self.tids.lock().unwrap_or_else(PoisonError::into_inner).next(self.now_micros())

@@ -80,6 +80,16 @@ impl Committer {
         self.queue.send(Waiting { chain, answer }).await.map_err(|_| CommitError::Unavailable)?;
         verdict.await.unwrap_or(Err(CommitError::Unknown))
     }
+
+    /// True if the task is gone, which is not its way as long as there is a handle.
+    pub(in crate::repo) fn has_ended(&self) -> bool {
+        self.queue.is_closed()
+    }
+
+    /// Resolves when the task is gone.
+    pub(in crate::repo) async fn ended(&self) {
+        self.queue.closed().await;
+    }
 }
 
 async fn run(pool: PgPool, writer: Writer, mut queue: mpsc::Receiver<Waiting>) {

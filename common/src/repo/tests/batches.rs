@@ -1,5 +1,7 @@
 //! Commits that travel together must not share their misfortunes.
 
+use std::thread;
+
 use futures_util::future::join_all;
 
 use super::stage::{Stage, cid_at, create, replica};
@@ -42,6 +44,28 @@ async fn a_commit_whose_answer_is_lost_is_applied_once_and_acknowledged() {
         assert_eq!((commit.cid, commit.rev), (standing.head, standing.rev), "{fault:?}");
     }
     assert_eq!(stage.assert_sound().await, 2 + 3);
+}
+
+#[tokio::test]
+async fn without_committer_writes_fail_at_once_and_the_replica_says_so() {
+    let stage = Stage::with_repos(1).await;
+    let pool = stage.db.pool();
+    // The committer ends with the runtime that it was started on, as abruptly as by a panic.
+    let starting = thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async { replica(pool) })
+    });
+    let orphan = starting.join().unwrap();
+    orphan.commits_ended().await;
+    assert!(!orphan.can_commit());
+    for rkey in ["a", "b"] {
+        let error = create(&orphan, stage.repo(), rkey).await.unwrap_err();
+        assert!(matches!(error, WriteError::Commit(CommitError::Unavailable)), "{error}");
+    }
+    let replica = stage.replica();
+    assert!(replica.can_commit());
+    create(&replica, stage.repo(), "a").await.unwrap();
+    assert_eq!(stage.assert_sound().await, 2 + 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
