@@ -1,4 +1,4 @@
-//! `pds-api`: answers HTTP until it is told to stop.
+//! `pds-api`: answers HTTP until it is told to stop, or cannot go on. Then it ends, so that it is started again.
 
 use anyhow::Context as _;
 use api::{Overrides, Pds};
@@ -31,10 +31,13 @@ async fn main() -> anyhow::Result<()> {
     let mut pds = Pds::create(config, Overrides::default()).await?;
     pds.start();
     tracing::info!(address = %pds.local_addr(), public_url = pds.ctx().config.public_url(), "listening");
-    stop_signal().await.context("cannot listen for signals")?;
+    let reason = tokio::select! {
+        signal = stop_signal() => signal.context("cannot listen for signals"),
+        broken = pds.broken() => Err(anyhow::anyhow!(broken)),
+    };
     tracing::info!("stopping");
     pds.destroy().await?;
-    Ok(())
+    reason
 }
 
 /// Resolves on SIGTERM or SIGINT.

@@ -115,8 +115,8 @@ impl Pds {
     pub fn start(&mut self) {
         if let Some(listener) = self.listener.take() {
             let router = http::router(&self.context);
-            let grace = self.context.config.deployment.shutdown_grace;
-            self.server = Some(tokio::spawn(http::serve(listener, router, self.context.shutdown.clone(), grace)));
+            let limits = http::Limits::with_grace(self.context.config.deployment.shutdown_grace);
+            self.server = Some(tokio::spawn(http::serve(listener, router, self.context.shutdown.clone(), limits)));
         }
     }
 
@@ -134,6 +134,15 @@ impl Pds {
     pub fn local_url(&self) -> String {
         let host = if self.local_addr.is_ipv4() { "127.0.0.1" } else { "[::1]" };
         format!("http://{host}:{}", self.local_addr.port())
+    }
+
+    /// Resolves, with what is wrong, when this server cannot do its work any more and only a new process can.
+    ///
+    /// A task that all requests rely on has panicked, which is a bug. It is not started again in this process: what else
+    /// the panic left behind, nobody knows.
+    pub async fn broken(&self) -> &'static str {
+        self.context.repos.commits_ended().await;
+        "the committer has ended"
     }
 
     /// Stops: not ready at once, then requests and sockets may finish within the grace of the settings.

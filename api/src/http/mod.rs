@@ -2,6 +2,7 @@
 
 mod client_ip;
 mod compression;
+mod connection;
 mod cors;
 mod plain;
 mod probes;
@@ -23,6 +24,7 @@ use axum::{
 use tower_http::catch_panic::CatchPanicLayer;
 
 pub use client_ip::ClientIp;
+pub(crate) use connection::Limits;
 pub(crate) use request_log::RequestSummary;
 pub(crate) use serve::serve;
 pub use shutdown::Shutdown;

@@ -11,6 +11,7 @@ use axum::{
 use common::{
     config::Config,
     db::{self, PgPool},
+    repo::Repos,
 };
 use serde_json::json;
 use tokio::time::timeout;
@@ -36,8 +37,15 @@ pub(super) async fn live() -> &'static str {
     "ok\n"
 }
 
-/// `/readyz`: send requests here. Fails while Postgres is away, its schema is too old, or the server is stopping.
-pub(super) async fn ready(State(shutdown): State<Shutdown>, State(database): State<PgPool>) -> Response {
+/// `/readyz`: send requests here. Fails while Postgres is away, its schema is too old, or the server is stopping or broken.
+pub(super) async fn ready(
+    State(shutdown): State<Shutdown>,
+    State(repos): State<Repos>,
+    State(database): State<PgPool>,
+) -> Response {
+    if !repos.can_commit() {
+        return (StatusCode::SERVICE_UNAVAILABLE, "cannot commit any more\n").into_response();
+    }
     if shutdown.is_requested() {
         return (StatusCode::SERVICE_UNAVAILABLE, "stopping\n").into_response();
     }

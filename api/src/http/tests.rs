@@ -1,6 +1,6 @@
-//! What surrounds the methods, and the accept loop.
+//! What surrounds the methods.
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{thread, time::Duration};
 
 use axum::{Router, body::Body, extract::Request, response::Response, routing::get};
 use common::{
@@ -9,12 +9,6 @@ use common::{
     db::{self, PoolSettings},
 };
 use http::{StatusCode, header};
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpStream},
-    sync::Notify,
-    task::JoinHandle,
-};
 use tower::ServiceExt;
 use tower_http::catch_panic::CatchPanicLayer;
 
@@ -87,6 +81,19 @@ async fn without_a_database_the_server_lives_but_is_not_ready() {
 }
 
 #[tokio::test]
+async fn a_server_that_cannot_commit_any_more_is_not_ready() {
+    // Its tasks end with the runtime that they were started on.
+    let starting = thread::spawn(|| {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async { state() })
+    });
+    let response =
+        router(&starting.join().unwrap()).oneshot(Request::get("/readyz").body(Body::empty()).unwrap()).await.unwrap();
+    assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(text(response).await, "cannot commit any more\n");
+}
+
+#[tokio::test]
 async fn long_json_is_compressed_for_those_who_ask() {
     let path = "/xrpc/com.atproto.server.describeServer";
     let packed = send(Request::get(path).header(header::ACCEPT_ENCODING, "gzip, br")).await;
@@ -115,81 +122,4 @@ async fn a_panic_is_an_internal_error() {
     let response = router.oneshot(Request::get("/").body(Body::empty()).unwrap()).await.unwrap();
     assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
     assert!(text(response).await.contains("InternalServerError"));
-}
-
-/// An accept loop with one slow route: it announces that a request arrived, and answers when told to.
-struct Slow {
-    address: SocketAddr,
-    arrived: Arc<Notify>,
-    release: Arc<Notify>,
-    shutdown: Shutdown,
-    server: JoinHandle<()>,
-}
-
-impl Slow {
-    async fn start(grace: Duration) -> Self {
-        let (arrived, release) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
-        let (tell, wait) = (arrived.clone(), release.clone());
-        let slow = async move || {
-            tell.notify_one();
-            wait.notified().await;
-            "done"
-        };
-        let router = Router::new().route("/", get(slow));
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let shutdown = Shutdown::default();
-        let server = tokio::spawn(serve(listener, router, shutdown.clone(), grace));
-        Self { address, arrived, release, shutdown, server }
-    }
-
-    /// Sends a request and waits until it is being answered.
-    async fn request(&self) -> TcpStream {
-        let mut stream = TcpStream::connect(self.address).await.unwrap();
-        stream.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
-        self.arrived.notified().await;
-        stream
-    }
-}
-
-#[tokio::test]
-async fn a_stop_lets_requests_finish_and_closes_idle_connections() {
-    let slow = Slow::start(Duration::from_mins(1)).await;
-    let mut idle = TcpStream::connect(slow.address).await.unwrap();
-    idle.write_all(b"GET /none HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
-    let mut first = [0; 12];
-    idle.read_exact(&mut first).await.unwrap();
-    let mut busy = slow.request().await;
-
-    slow.shutdown.request();
-    let mut rest = Vec::new();
-    idle.read_to_end(&mut rest).await.unwrap();
-    slow.release.notify_one();
-    let mut answer = String::new();
-    busy.read_to_string(&mut answer).await.unwrap();
-    assert!(answer.ends_with("done"), "{answer}");
-    slow.server.await.unwrap();
-    assert_eq!(TcpStream::connect(slow.address).await.unwrap_err().kind(), io::ErrorKind::ConnectionRefused);
-}
-
-#[tokio::test]
-async fn a_stop_waits_for_tracked_tasks() {
-    let slow = Slow::start(Duration::from_mins(1)).await;
-    let shutdown = slow.shutdown.clone();
-    let socket = slow.shutdown.tasks().spawn(async move { shutdown.requested().await });
-    slow.shutdown.request();
-    slow.server.await.unwrap();
-    assert!(socket.is_finished());
-}
-
-#[tokio::test]
-async fn the_grace_bounds_a_stop() {
-    let slow = Slow::start(Duration::from_millis(50)).await;
-    let mut busy = slow.request().await;
-    slow.shutdown.request();
-    slow.server.await.unwrap();
-    let mut answer = Vec::new();
-    // The connection is cut, with or without a reset.
-    let _ = busy.read_to_end(&mut answer).await;
-    assert!(answer.is_empty());
 }

@@ -96,7 +96,8 @@ impl Replica {
         state.firehose = Firehose::start(state.sequencer.clone(), clock, settings, state.shutdown.clone());
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
-        let serving = http::serve(listener, http::router(&state), state.shutdown.clone(), SHUTDOWN_GRACE);
+        let limits = http::Limits::with_grace(SHUTDOWN_GRACE);
+        let serving = http::serve(listener, http::router(&state), state.shutdown.clone(), limits);
         Self { address, state, server: tokio::spawn(serving) }
     }
 
