@@ -54,6 +54,19 @@ async fn procedure(_: XrpcQuery<Params>, _: Auth, XrpcBody(input): XrpcBody<Inpu
     Ok(XrpcJson(input))
 }
 
+/// Input with a part of any shape, as records are.
+#[derive(Deserialize)]
+struct Shapeless {
+    text: String,
+    #[serde(default)]
+    any: Value,
+}
+
+async fn echo(XrpcBody(Shapeless { text, any }): XrpcBody<Shapeless>) -> XrpcResult<Input> {
+    drop(any);
+    Ok(XrpcJson(Input { text }))
+}
+
 async fn without_input(_: Auth, _: NoInput) -> Result<(), XrpcError> {
     Ok(())
 }
@@ -76,6 +89,7 @@ fn dispatcher() -> Dispatcher {
     routes.add(Method::query("com.example.getThing"), query);
     routes.add(Method::procedure("com.example.putThing").body_limit(100), procedure);
     routes.add(Method::procedure("com.example.touch"), without_input);
+    routes.add(Method::procedure("com.example.echo"), echo);
     routes.add(Method::procedure("com.example.upload"), stream);
     routes.add(Method::subscription("com.example.watch"), query);
     routes.with_state(&state)
@@ -206,6 +220,52 @@ async fn json_bodies() {
     ];
     for (headers, body, message) in cases {
         assert_eq!(put(&headers, body).await, (400, refusal("InvalidRequest", message)));
+    }
+}
+
+#[tokio::test]
+async fn hostile_json() {
+    let nested = |open: &str, close: &str, levels| format!("{}1{}", open.repeat(levels), close.repeat(levels));
+    let beside = |value: &str| format!(r#"{{"text":"hi","any":{value}}}"#).into_bytes();
+    let ignored = |value: &str| format!(r#"{{"text":"hi","ignored":{value}}}"#).into_bytes();
+    let cases: Vec<(Vec<u8>, Result<&str, &str>)> = vec![
+        (br#"{"text":"\u0000"}"#.to_vec(), Ok("\0")),
+        (br#"{"text":"\ud83d\ude00"}"#.to_vec(), Ok("\u{1f600}")),
+        (beside(&nested("[", "]", 100)), Ok("hi")),
+        (beside(&nested("[", "]", 200)), Err("Malformed JSON: recursion limit exceeded")),
+        (beside(&nested(r#"{"a":"#, "}", 200)), Err("Malformed JSON: ")),
+        (b"[".repeat(100), Err("Invalid com.example.echo input: ")),
+        (beside("99999999999999999999999999999999"), Ok("hi")),
+        (beside("1e400"), Err("Malformed JSON: number out of range")),
+        (ignored("1e400"), Ok("hi")),
+        (ignored(&nested("[", "]", 40_000)), Ok("hi")),
+        (ignored(&nested(r#"{"a":"#, "}", 20_000)), Ok("hi")),
+        (beside("NaN"), Err("Malformed JSON: ")),
+        (beside("01"), Err("Malformed JSON: ")),
+        (b"{\"text\":\"\0\"}".to_vec(), Err("Malformed JSON: control character")),
+        (b"{\"text\":\"\xff\"}".to_vec(), Err("Malformed JSON: invalid unicode")),
+        (b"{\"text\":\"\xed\xa0\x80\"}".to_vec(), Err("Malformed JSON: invalid unicode")),
+        (br#"{"text":"\ud800"}"#.to_vec(), Err("Malformed JSON: ")),
+        (br#"{"text":"a","text":"b"}"#.to_vec(), Err("Invalid com.example.echo input: duplicate field `text`")),
+        (b"\xef\xbb\xbf{\"text\":\"a\"}".to_vec(), Err("Malformed JSON: ")),
+        (br#"{"text":"a"} {}"#.to_vec(), Err("Malformed JSON: trailing characters")),
+        (br#"{"text":"a""#.to_vec(), Err("Malformed JSON: EOF")),
+        (b"null".to_vec(), Err("Invalid com.example.echo input: ")),
+        (br#"{"text":null}"#.to_vec(), Err("Invalid com.example.echo input: ")),
+        (b"\0\0\0\0".to_vec(), Err("Malformed JSON: ")),
+    ];
+    for (body, expected) in cases {
+        let shown: String = String::from_utf8_lossy(&body).chars().take(60).collect();
+        let response = send("POST", "com.example.echo", &[JSON], body).await;
+        match (outcome(response).await, expected) {
+            ((200, output), Ok(text)) => assert_eq!(output, json!({ "text": text }), "{shown}"),
+            ((400, error), Err(start)) => {
+                assert_eq!(error["error"], "InvalidRequest", "{shown}");
+                let message = error["message"].as_str().unwrap();
+                assert!(message.starts_with(start), "{shown}: {message}");
+            }
+            (other, _) => panic!("{shown}: {other:?}"),
+        }
     }
 }
 

@@ -1,7 +1,5 @@
 //! Input: JSON, a stream of bytes, or none.
 
-use std::time::Duration;
-
 use axum::{
     body::{Body, HttpBody},
     extract::{FromRequest, Request},
@@ -15,11 +13,11 @@ use http::{
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::de::DeserializeOwned;
 
-use super::{decode, nsid};
+use super::{
+    decode, nsid,
+    pace::{Pace, TooSlow},
+};
 use crate::xrpc::{Method, XrpcError, method::DEFAULT_BODY_LIMIT};
-
-/// How long a caller may take to send a body that is read as a whole, or to show that there is none.
-const BODY_DEADLINE: Duration = Duration::from_mins(1);
 
 /// JSON input as `T`, within the method's body limit.
 #[derive(Clone, Copy, Debug)]
@@ -48,7 +46,7 @@ impl<T: DeserializeOwned, S: Sync> FromRequest<S> for XrpcBody<T> {
     }
 }
 
-/// Input that is read as it arrives, of whatever type.
+/// Input that is read as it arrives, of whatever type. It fails with 408 where it comes too slowly.
 #[derive(Debug)]
 pub struct XrpcStream {
     /// The media type as the caller wrote it.
@@ -68,7 +66,7 @@ impl<S: Sync> FromRequest<S> for XrpcStream {
         Ok(Self {
             content_type: text(headers, &CONTENT_TYPE).unwrap_or_default().to_owned(),
             content_length: content_length(headers).filter(|_| !encoded),
-            body: decode::decode(&request.headers().clone(), request.into_body())?,
+            body: paced(request)?,
         })
     }
 }
@@ -101,7 +99,7 @@ impl<S: Sync> FromRequest<S> for NoInput {
     async fn from_request(request: Request, _state: &S) -> Result<Self, XrpcError> {
         match presence(&request) {
             Presence::Missing | Presence::Empty => Ok(Self),
-            Presence::Chunked if in_time(first_byte_absent(request.into_body())).await?? => Ok(Self),
+            Presence::Chunked if first_byte_absent(Pace::DEFAULT.hold(request.into_body())).await? => Ok(Self),
             Presence::Chunked | Presence::Present => Err(unexpected_body()),
         }
     }
@@ -162,24 +160,24 @@ async fn read_whole(request: Request, limit: usize) -> Result<Bytes, XrpcError> 
     if content_length(request.headers()).is_some_and(|length| length > limit as u64) {
         return Err(too_large());
     }
-    let (parts, body) = request.into_parts();
-    let whole = Limited::new(decode::decode(&parts.headers, body)?, limit).collect();
-    match in_time(whole).await? {
+    match Limited::new(paced(request)?, limit).collect().await {
         Ok(collected) => Ok(collected.to_bytes()),
         Err(error) if error.is::<LengthLimitError>() => Err(too_large()),
         Err(error) => Err(unreadable(error)),
     }
 }
 
-/// Waits for a body, but not for ever. 408 for a caller that keeps it back.
-async fn in_time<T>(reading: impl Future<Output = T>) -> Result<T, XrpcError> {
-    tokio::time::timeout(BODY_DEADLINE, reading)
-        .await
-        .map_err(|_| XrpcError::from_status(StatusCode::REQUEST_TIMEOUT, "The request body took too long"))
+/// The decoded body of a request that is sent at some speed.
+fn paced(request: Request) -> Result<Body, XrpcError> {
+    let (parts, body) = request.into_parts();
+    decode::decode(&parts.headers, Pace::DEFAULT.hold(body))
 }
 
-/// A body that broke off or does not decode; which of the two is not told apart.
-fn unreadable(_: impl Into<axum::BoxError>) -> XrpcError {
+/// A body that came too slowly, broke off or does not decode; which of the last two is not told apart.
+fn unreadable(error: impl Into<axum::BoxError>) -> XrpcError {
+    if TooSlow::caused(error.into().as_ref()) {
+        return XrpcError::from_status(StatusCode::REQUEST_TIMEOUT, "The request body took too long");
+    }
     XrpcError::invalid_request("Unable to read the request body")
 }
 

@@ -7,6 +7,7 @@ mod body;
 mod decode;
 mod field;
 mod limit;
+mod pace;
 mod params;
 mod query;
 
