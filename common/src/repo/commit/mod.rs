@@ -34,4 +34,6 @@ mod store;
 
 pub use committer::CommitError;
 pub(super) use committer::{Committer, Verdict};
+#[cfg(test)]
+pub(super) use store::{CommitBatch, Outcome, commit_batch};
 pub(super) use store::{Writer, update_turn, update_turn_ended};

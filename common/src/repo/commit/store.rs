@@ -20,7 +20,7 @@ impl Writer {
 
 /// What `repo_commit_batch_v2` says of one chain of commits.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Outcome {
+pub(in crate::repo) enum Outcome {
     Applied,
     /// The repo's head is the chain's last commit already: an earlier call applied it and its answer was lost.
     AppliedBefore,
@@ -35,7 +35,7 @@ pub(super) enum Outcome {
 /// A batch of chains in the flat form of `repo_commit_batch_v2`: one array a column, `*_chain` naming the 1-based place of
 /// the chain an element belongs to.
 #[derive(Default)]
-pub(super) struct CommitBatch<'a> {
+pub(in crate::repo) struct CommitBatch<'a> {
     account: Vec<i64>,
     expected: Vec<&'a [u8]>,
     head: Vec<&'a [u8]>,
@@ -114,7 +114,7 @@ impl<'a> CommitBatch<'a> {
 }
 
 /// Applies a batch of `writer`'s in one statement. Gives each chain's 0-based place and what became of it.
-pub(super) async fn commit_batch(
+pub(in crate::repo) async fn commit_batch(
     conn: &mut PgConnection,
     writer: Writer,
     batch: &CommitBatch<'_>,

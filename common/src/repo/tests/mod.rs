@@ -2,9 +2,14 @@
 
 mod batches;
 mod chains;
+mod concurrent;
+mod exports;
 mod heads;
+mod model;
+mod planner;
 mod rebuild;
 mod rules;
+mod scans;
 mod stage;
 mod store;
 mod two_replicas;

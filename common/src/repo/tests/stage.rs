@@ -23,11 +23,17 @@ impl Stage {
     /// A database with so many empty repos.
     pub(super) async fn with_repos(count: usize) -> Self {
         let db = TestDb::create().await;
-        let mut repos = Vec::with_capacity(count);
+        let mut stage = Self { db, repos: Vec::with_capacity(count) };
         for number in 0..count {
-            repos.push(seed::repo(&db.pool(), &handle(number)).await);
+            let repo = stage.seed_repo(number).await;
+            stage.repos.push(repo);
         }
-        Self { db, repos }
+        stage
+    }
+
+    /// One more empty repo; the number is its own.
+    pub(super) async fn seed_repo(&self, number: usize) -> SeededRepo {
+        seed::repo(&self.db.pool(), &handle(number)).await
     }
 
     /// A replica with a pool and caches of its own.

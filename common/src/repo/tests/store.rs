@@ -1,6 +1,11 @@
 //! The SQL of the tests.
 
-use sqlx::PgPool;
+use std::collections::BTreeMap;
+
+use atproto::event::{AccountStatus, Event};
+use sqlx::{PgConnection, PgPool};
+
+use crate::db::AccountId;
 
 /// Transactions that appended to the log.
 pub(super) async fn count_appends(pool: &PgPool) -> i64 {
@@ -35,4 +40,74 @@ pub(super) async fn break_connections(pool: &PgPool, times: i32) {
         .execute(pool)
         .await
         .unwrap();
+}
+
+/// Holds a repo's row as another transaction's writer does.
+pub(super) async fn lock_repo(conn: &mut PgConnection, account: AccountId) {
+    let query = sqlx::query!("SELECT FROM repo WHERE account_id = $1 FOR UPDATE", account.get());
+    query.execute(conn).await.unwrap();
+}
+
+/// Changes what an account may do and tells it to the log, in the order of locks that is asked of whoever does that.
+pub(super) async fn change_state(pool: &PgPool, account: AccountId, event: &Event, status: AccountStatus) {
+    let mut transaction = pool.begin().await.unwrap();
+    lock_repo(&mut transaction, account).await;
+    let query = sqlx::query!(
+        r#"
+            UPDATE account
+            SET deactivated_at = CASE WHEN $2 THEN clock_timestamp() END, takedown_ref = CASE WHEN $3 THEN 'test' END
+            WHERE id = $1
+        "#,
+        account.get(),
+        status == AccountStatus::Deactivated,
+        status == AccountStatus::Takendown,
+    );
+    query.execute(&mut *transaction).await.unwrap();
+    let query = sqlx::query_scalar!(
+        r#"SELECT event_append_v1($1, $2, $3) AS "last!""#,
+        &[account.get()],
+        &[event.kind().name()] as _,
+        &[event.encode()] as _,
+    );
+    query.fetch_one(&mut *transaction).await.unwrap();
+    transaction.commit().await.unwrap();
+}
+
+/// Lets the planner know the tables.
+pub(super) async fn analyze(pool: &PgPool) {
+    sqlx::raw_sql("ANALYZE").execute(pool).await.unwrap();
+}
+
+/// Waits until no other connection to the database is open. A connection counts its scans at its end at the latest.
+pub(super) async fn wait_until_alone(conn: &mut PgConnection) {
+    loop {
+        let query = sqlx::query_scalar!(
+            r#"
+                SELECT count(*) AS "count!" FROM pg_stat_activity
+                WHERE datname = current_database() AND backend_type = 'client backend' AND pid <> pg_backend_pid()
+            "#
+        );
+        if query.fetch_one(&mut *conn).await.unwrap() == 0 {
+            return;
+        }
+    }
+}
+
+/// How often the tables that a commit reads and writes were read from end to end, and by an index, as far as this
+/// connection knows. Partitions count as their table.
+pub(super) async fn scans(conn: &mut PgConnection) -> BTreeMap<String, (i64, i64)> {
+    // Counts are published between two statements, and not at each.
+    sqlx::query!("SELECT FROM pg_stat_force_next_flush()").execute(&mut *conn).await.unwrap();
+    let query = sqlx::query!(
+        r#"
+            SELECT
+                split_part(relname, '_p', 1) AS "name!", sum(seq_scan)::bigint AS "whole!",
+                sum(idx_scan)::bigint AS "by_index!"
+            FROM pg_stat_user_tables
+            WHERE split_part(relname, '_p', 1) IN ('account', 'backlink', 'mst_node', 'record', 'repo')
+            GROUP BY 1
+        "#
+    );
+    let rows = query.fetch_all(conn).await.unwrap();
+    rows.into_iter().map(|row| (row.name, (row.whole, row.by_index))).collect()
 }
