@@ -94,19 +94,16 @@ pub(super) async fn delete_references(
     account: AccountId,
     references: &[(String, String, Cid)],
 ) -> sqlx::Result<u64> {
-    let collections: Vec<&str> = references.iter().map(|(collection, ..)| collection.as_str()).collect();
-    let rkeys: Vec<&str> = references.iter().map(|(_, rkey, _)| rkey.as_str()).collect();
-    let cids: Vec<&[u8]> = references.iter().map(|(.., cid)| cid.as_bytes().as_slice()).collect();
-    let query = sqlx::query!(
-        r#"
-            DELETE FROM record_blob t
-            USING unnest($2::text[], $3::text[], $4::bytea[]) AS r (collection, rkey, cid)
-            WHERE t.account_id = $1 AND t.collection = r.collection AND t.rkey = r.rkey AND t.cid = r.cid
-        "#,
-        account.get(),
-        &collections as _,
-        &rkeys as _,
-        &cids as _,
-    );
-    Ok(query.execute(conn).await?.rows_affected())
+    let mut deleted = 0;
+    for (collection, rkey, cid) in references {
+        let query = sqlx::query!(
+            "DELETE FROM record_blob WHERE account_id = $1 AND cid = $2 AND collection = $3 AND rkey = $4",
+            account.get(),
+            cid.as_bytes(),
+            collection,
+            rkey,
+        );
+        deleted += query.execute(&mut *conn).await?.rows_affected();
+    }
+    Ok(deleted)
 }

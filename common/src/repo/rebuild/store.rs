@@ -55,9 +55,8 @@ pub(super) async fn upsert_nodes(conn: &mut PgConnection, work: &Work, nodes: &[
             INSERT INTO mst_node (account_id, cid, rev, bytes)
             SELECT $1, n.cid, $2, n.bytes
             FROM unnest($3::bytea[], $4::bytea[]) AS n (cid, bytes)
-            WHERE NOT EXISTS (
-                SELECT FROM mst_node t WHERE t.account_id = $1 AND t.cid = n.cid AND t.bytes = n.bytes
-            )
+            -- A lookup a row. As a join, planned while the repo has few nodes, it goes through all of them for each.
+            WHERE (SELECT t.bytes FROM mst_node t WHERE t.account_id = $1 AND t.cid = n.cid) IS DISTINCT FROM n.bytes
             ON CONFLICT (account_id, cid) DO UPDATE SET rev = excluded.rev, bytes = excluded.bytes
         "#,
         work.repo.account.get(),
@@ -98,19 +97,19 @@ pub(super) async fn mend_links(conn: &mut PgConnection, work: &Work, links: &[Li
     let collections: Vec<&str> = links.iter().map(|link| link.collection.as_str()).collect();
     let rkeys: Vec<&str> = links.iter().map(|link| link.rkey.as_str()).collect();
     let targets: Vec<Option<&str>> = links.iter().map(|link| link.target.as_deref()).collect();
-    let deleted = sqlx::query!(
-        r#"
-            DELETE FROM backlink t
-            USING unnest($2::text[], $3::text[], $4::text[]) AS l (collection, rkey, target)
-            WHERE t.account_id = $1 AND t.collection = l.collection AND t.rkey = l.rkey AND l.target IS NULL
-        "#,
-        work.repo.account.get(),
-        &collections as _,
-        &rkeys as _,
-        &targets as _,
-    )
-    .execute(&mut *conn)
-    .await?;
+    let mut deleted = 0;
+    // By equality with one collection: as a join, planned for few rows, each key goes through all links of the account.
+    for run in links.chunk_by(|one, next| one.collection == next.collection) {
+        let stray = run.iter().filter(|link| link.target.is_none());
+        let stray: Vec<&str> = stray.map(|link| link.rkey.as_str()).collect();
+        let done = sqlx::query!(
+            "DELETE FROM backlink WHERE account_id = $1 AND collection = $2 AND rkey = ANY ($3)",
+            work.repo.account.get(),
+            run[0].collection,
+            &stray as _,
+        );
+        deleted += done.execute(&mut *conn).await?.rows_affected();
+    }
     let written = sqlx::query!(
         r#"
             INSERT INTO backlink (account_id, collection, rkey, target)
@@ -126,7 +125,7 @@ pub(super) async fn mend_links(conn: &mut PgConnection, work: &Work, links: &[Li
     )
     .execute(conn)
     .await?;
-    Ok(deleted.rows_affected() + written.rows_affected())
+    Ok(deleted + written.rows_affected())
 }
 
 /// Deletes records by collection and key.
@@ -135,21 +134,18 @@ pub(super) async fn delete_records(
     work: &Work,
     records: &[(String, String)],
 ) -> sqlx::Result<u64> {
-    let collections: Vec<&str> = records.iter().map(|(collection, _)| collection.as_str()).collect();
-    let rkeys: Vec<&str> = records.iter().map(|(_, rkey)| rkey.as_str()).collect();
-    let done = sqlx::query!(
-        r#"
-            DELETE FROM record t
-            USING unnest($2::text[], $3::text[]) AS d (collection, rkey)
-            WHERE t.account_id = $1 AND t.collection = d.collection AND t.rkey = d.rkey
-        "#,
-        work.repo.account.get(),
-        &collections as _,
-        &rkeys as _,
-    )
-    .execute(conn)
-    .await?;
-    Ok(done.rows_affected())
+    let mut deleted = 0;
+    for run in records.chunk_by(|one, next| one.0 == next.0) {
+        let rkeys: Vec<&str> = run.iter().map(|(_, rkey)| rkey.as_str()).collect();
+        let done = sqlx::query!(
+            "DELETE FROM record WHERE account_id = $1 AND collection = $2 AND rkey = ANY ($3)",
+            work.repo.account.get(),
+            run[0].0,
+            &rkeys as _,
+        );
+        deleted += done.execute(&mut *conn).await?.rows_affected();
+    }
+    Ok(deleted)
 }
 
 /// Gives the new rev to records and nodes whose rev is above the newest one, or none.
