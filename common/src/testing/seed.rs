@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use atproto::crypto::{PublicKey, SigningKey};
 use atproto::data::Cid;
-use atproto::event::Event;
+use atproto::event::{AccountStatus, Event};
 use atproto::syntax::Did;
 use sqlx::PgPool;
 
@@ -56,6 +56,36 @@ pub async fn set_taken_down(pool: &PgPool, did: &str, taken_down: bool) {
     let query =
         sqlx::query!("UPDATE account SET takedown_ref = CASE WHEN $2 THEN 'test' END WHERE did = $1", did, taken_down,);
     query.execute(pool).await.expect("an update");
+}
+
+/// Changes what an account may do and tells it to the log as `event`, in the order of locks that is asked of whoever does
+/// that: its repo first.
+///
+/// # Panics
+/// If Postgres refuses.
+pub async fn change_status(pool: &PgPool, account: AccountId, event: &Event, status: AccountStatus) {
+    let mut transaction = pool.begin().await.expect("a transaction");
+    let query = sqlx::query!("SELECT FROM repo WHERE account_id = $1 FOR UPDATE", account.get());
+    query.execute(&mut *transaction).await.expect("a lock");
+    let query = sqlx::query!(
+        r#"
+            UPDATE account
+            SET deactivated_at = CASE WHEN $2 THEN clock_timestamp() END, takedown_ref = CASE WHEN $3 THEN 'test' END
+            WHERE id = $1
+        "#,
+        account.get(),
+        status == AccountStatus::Deactivated,
+        status == AccountStatus::Takendown,
+    );
+    query.execute(&mut *transaction).await.expect("an update");
+    let query = sqlx::query_scalar!(
+        r#"SELECT event_append_v1($1, $2, $3) AS "last!""#,
+        &[account.get()],
+        &[event.kind().name()] as _,
+        &[event.encode()] as _,
+    );
+    query.fetch_one(&mut *transaction).await.expect("a seq");
+    transaction.commit().await.expect("a commit");
 }
 
 /// Makes an invitation code of the operator's.

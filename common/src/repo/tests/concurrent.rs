@@ -176,7 +176,7 @@ async fn no_commit_is_numbered_behind_the_event_that_forbids_it() {
         let status = if round % 2 == 0 { away } else { AccountStatus::Active };
         let time = Datetime::from_unix_millis(round);
         let event = Event::Account(AccountEvent { did: repo.did.clone(), status, time });
-        store::change_state(&pool, repo.account, &event, status).await;
+        seed::change_status(&pool, repo.account, &event, status).await;
         // The writers go on trying, in either state.
         let enough = *seen.borrow_and_update() + 10;
         seen.wait_for(|tries| *tries >= enough).await.unwrap();

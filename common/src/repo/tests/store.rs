@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use atproto::event::{AccountStatus, Event};
 use sqlx::{PgConnection, PgPool};
 
 use crate::db::AccountId;
@@ -46,31 +45,6 @@ pub(super) async fn break_connections(pool: &PgPool, times: i32) {
 pub(super) async fn lock_repo(conn: &mut PgConnection, account: AccountId) {
     let query = sqlx::query!("SELECT FROM repo WHERE account_id = $1 FOR UPDATE", account.get());
     query.execute(conn).await.unwrap();
-}
-
-/// Changes what an account may do and tells it to the log, in the order of locks that is asked of whoever does that.
-pub(super) async fn change_state(pool: &PgPool, account: AccountId, event: &Event, status: AccountStatus) {
-    let mut transaction = pool.begin().await.unwrap();
-    lock_repo(&mut transaction, account).await;
-    let query = sqlx::query!(
-        r#"
-            UPDATE account
-            SET deactivated_at = CASE WHEN $2 THEN clock_timestamp() END, takedown_ref = CASE WHEN $3 THEN 'test' END
-            WHERE id = $1
-        "#,
-        account.get(),
-        status == AccountStatus::Deactivated,
-        status == AccountStatus::Takendown,
-    );
-    query.execute(&mut *transaction).await.unwrap();
-    let query = sqlx::query_scalar!(
-        r#"SELECT event_append_v1($1, $2, $3) AS "last!""#,
-        &[account.get()],
-        &[event.kind().name()] as _,
-        &[event.encode()] as _,
-    );
-    query.fetch_one(&mut *transaction).await.unwrap();
-    transaction.commit().await.unwrap();
 }
 
 /// Lets the planner know the tables.
