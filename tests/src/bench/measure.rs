@@ -10,16 +10,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::{Error, Result};
+use anyhow::{Context as _, Error, Result};
 use futures_util::future::try_join_all;
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
 use crate::connection::{Call, Connection};
 use crate::latency::Latencies;
+use crate::post;
 use crate::processes::{Processes, Usage};
 use crate::progress::Progress;
 use crate::row::Row;
+use crate::session::Account;
 
 /// How often memory is looked at, and progress shown.
 pub(crate) const SAMPLE_INTERVAL: Duration = Duration::from_millis(250);
@@ -66,6 +68,41 @@ impl Work for Requests {
         let call = &self.calls[self.next % self.calls.len()];
         self.next += 1;
         Ok(Done { count: 1, bytes: self.connection.send(call).await? })
+    }
+}
+
+/// Writes posts, into several repositories in turn, each request as one operation.
+#[derive(Debug)]
+pub(crate) struct Writes {
+    connection: Connection,
+    accounts: Vec<Account>,
+    /// Records of each request; `None` for single writes.
+    batch: Option<usize>,
+    next: usize,
+    prepared: Option<Result<Call>>,
+}
+
+impl Writes {
+    /// Writes to `accounts` over `connection`: single records, or batches of this many.
+    pub(crate) fn new(connection: Connection, accounts: Vec<Account>, batch: Option<usize>) -> Self {
+        Self { connection, accounts, batch, next: 0, prepared: None }
+    }
+}
+
+impl Work for Writes {
+    /// Makes the request, which is not to be measured.
+    async fn due(&mut self) {
+        let account = &self.accounts[self.next % self.accounts.len()];
+        self.next += 1;
+        self.prepared = Some(match self.batch {
+            Some(records) => post::batch(account, records),
+            None => post::create(account, None),
+        });
+    }
+
+    async fn step(&mut self) -> Result<Done> {
+        let call = self.prepared.take().context("no request")??;
+        Ok(Done { count: 1, bytes: self.connection.send(&call).await? })
     }
 }
 

@@ -1,5 +1,7 @@
 //! Requests that write posts of an ordinary size.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use anyhow::Result;
 use serde_json::{Value, json};
 
@@ -9,12 +11,19 @@ use crate::session::Account;
 /// The collection of everything that is written.
 pub(crate) const COLLECTION: &str = "app.bsky.feed.post";
 
-/// A post.
+/// The number of the next post.
+static NUMBER: AtomicU64 = AtomicU64::new(0);
+
+/// A post unlike all others: a server may store equal records once.
 fn record() -> Value {
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    let text = format!(
+        "The rooks came back to the tall elms behind the church this morning, \
+         and by noon they had quarrelled {number:08} times about every single branch."
+    );
     json!({
         "$type": COLLECTION,
-        "text": "The rooks came back to the tall elms behind the church this morning, \
-                 and by noon they had quarrelled about every single branch.",
+        "text": text,
         "langs": ["en"],
         "createdAt": "2026-01-01T00:00:00.000Z",
     })
@@ -37,11 +46,14 @@ pub(crate) fn create(account: &Account, rkey: Option<&str>) -> Result<Call> {
 /// # Errors
 /// None that can happen.
 pub(crate) fn batch(account: &Account, count: usize) -> Result<Call> {
-    let write = json!({
-        "$type": "com.atproto.repo.applyWrites#create",
-        "collection": COLLECTION,
-        "value": record(),
-    });
-    let input = json!({ "repo": account.did, "writes": vec![write; count] });
+    let write = || {
+        json!({
+            "$type": "com.atproto.repo.applyWrites#create",
+            "collection": COLLECTION,
+            "value": record(),
+        })
+    };
+    let writes: Vec<Value> = (0..count).map(|_| write()).collect();
+    let input = json!({ "repo": account.did, "writes": writes });
     Ok(Call::procedure("com.atproto.repo.applyWrites", &input)?.signed_in(&account.token))
 }

@@ -89,12 +89,12 @@ async fn write(session: &Session, accounts: &[Account], count: u64) -> Result<()
     let started = Instant::now();
     let each = count.div_ceil(u64::try_from(accounts.len())?);
     let writers = accounts.iter().map(|account| async move {
-        let (mut connection, call) = (session.connection()?, post::create(account, None)?);
+        let mut connection = session.connection()?;
         for _ in 0..each {
             if started.elapsed() > WRITE_LIMIT {
                 break;
             }
-            connection.send(&call).await?;
+            connection.send(&post::create(account, None)?).await?;
         }
         anyhow::Ok(())
     });

@@ -5,8 +5,7 @@ use anyhow::Result;
 use futures_util::future::try_join_all;
 
 use super::write::{self, WRITERS};
-use crate::measure::Requests;
-use crate::post;
+use crate::measure::Writes;
 use crate::row::Row;
 use crate::session::Session;
 
@@ -34,8 +33,8 @@ pub(super) async fn records(session: &mut Session) -> Result<Vec<Row>> {
         let accounts = session.new_accounts(repos).await?;
         try_join_all(accounts.iter().map(|account| session.fill(account, *size))).await?;
         let writers = accounts.chunks(repos / FEW_WRITERS).map(|accounts| {
-            let calls = accounts.iter().map(|account| post::create(account, None)).collect::<Result<Vec<_>>>()?;
-            Ok(Requests::new(session.connection()?, calls, 0))
+            let connection = session.connection()?;
+            Ok(Writes::new(connection, accounts.to_vec(), None))
         });
         let row = session.measure(writers.collect::<Result<Vec<_>>>()?).await?;
         rows.push(row.without_bytes().named(format!("growth-{size}-records")));

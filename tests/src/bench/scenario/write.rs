@@ -2,8 +2,7 @@
 
 use anyhow::Result;
 
-use crate::measure::Requests;
-use crate::post;
+use crate::measure::Writes;
 use crate::row::Row;
 use crate::session::{Account, Session};
 
@@ -32,12 +31,12 @@ pub(super) async fn hot_repo(session: &mut Session) -> Result<Row> {
 pub(super) async fn apply_writes(session: &mut Session) -> Result<Row> {
     let accounts = session.accounts(FEW_WRITERS).await?.to_vec();
     let batches = accounts.iter().map(|account| {
-        let call = post::batch(account, BATCH)?;
-        Ok(Requests::new(session.connection()?, vec![call], 0))
+        let connection = session.connection()?;
+        Ok(Writes::new(connection, vec![account.clone()], Some(BATCH)))
     });
     Ok(session.measure(batches.collect::<Result<Vec<_>>>()?).await?.without_bytes())
 }
 
-fn writer(session: &Session, account: &Account) -> Result<Requests> {
-    Ok(Requests::new(session.connection()?, vec![post::create(account, None)?], 0))
+fn writer(session: &Session, account: &Account) -> Result<Writes> {
+    Ok(Writes::new(session.connection()?, vec![account.clone()], None))
 }
