@@ -53,6 +53,7 @@ pub use write::{CommitRef, WriteError};
 
 use crate::clock::Clock;
 use crate::keys::Keys;
+use crate::telemetry::metrics::Exposition;
 
 /// Exports that may read from Postgres at once in a replica; each holds a connection while it does, so there are never more
 /// than half as many as connections.
@@ -111,6 +112,11 @@ impl Repos {
     /// Resolves when [`Repos::can_commit`] has become false.
     pub async fn commits_ended(&self) {
         self.committer.ended().await;
+    }
+
+    /// Writes what the writes of this process count.
+    pub fn expose(&self, text: &mut Exposition) {
+        commit::expose(text);
     }
 
     /// A fresh TID for a record that came without a key: greater than any this replica gave before.

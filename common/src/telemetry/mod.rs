@@ -1,7 +1,8 @@
-//! Logs: what is written, in which form, where to.
+//! Logs: what is written, in which form, where to. And [`metrics`].
 //!
 //! Messages carry ids and durations; never tokens, mail addresses, IP addresses or bodies.
 
+pub mod metrics;
 mod systems;
 
 use std::{

@@ -7,10 +7,12 @@ use std::collections::HashSet;
 
 use sqlx::PgPool;
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
 use tracing::warn;
 
 use super::super::chain::PlannedChain;
 use super::delivery::Delivery;
+use super::metrics;
 use super::store::Writer;
 
 /// Chains that may wait in a replica before writers are held back.
@@ -104,7 +106,10 @@ async fn run(pool: PgPool, writer: Writer, mut queue: mpsc::Receiver<Waiting>) {
         };
         let (batch, rest) = gather(first, &mut queue);
         held = rest;
-        if !apply(&pool, writer, batch).await {
+        let (chains, started) = (batch.len(), Instant::now());
+        let reachable = apply(&pool, writer, batch).await;
+        metrics::batch_done(chains, started.elapsed());
+        if !reachable {
             // What waited meanwhile would only wait as long again for the same.
             while let Some(waiting) = held.take().or_else(|| queue.try_recv().ok()) {
                 waiting.answer(Err(CommitError::Unavailable));

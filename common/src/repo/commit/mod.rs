@@ -30,10 +30,12 @@
 
 mod committer;
 mod delivery;
+mod metrics;
 mod store;
 
 pub use committer::CommitError;
 pub(super) use committer::{Committer, Verdict};
+pub(super) use metrics::expose;
 #[cfg(test)]
 pub(super) use store::{CommitBatch, Outcome, commit_batch};
 pub(super) use store::{Writer, update_turn, update_turn_ended};
