@@ -15,10 +15,16 @@ use common::{
 use tokio::{
     net::TcpListener,
     task::{JoinError, JoinHandle},
+    time::{sleep, timeout},
 };
 
-use crate::{http, state::AppState};
+use crate::{
+    http::{self, Shutdown},
+    state::AppState,
+};
 
+/// How long connections to the database may take to close when the server stops.
+const CLOSE_LIMIT: Duration = Duration::from_secs(2);
 /// How long a request waits for a database connection before it fails.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -42,7 +48,20 @@ pub struct Pds {
     context: AppState,
     local_addr: SocketAddr,
     listener: Option<TcpListener>,
+    metrics_addr: Option<SocketAddr>,
+    metrics_listener: Option<TcpListener>,
     server: Option<JoinHandle<()>>,
+    metrics_server: Option<AbortOnDrop>,
+}
+
+/// A task that ends with its handle.
+#[derive(Debug)]
+struct AbortOnDrop(JoinHandle<()>);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 /// Parts to use instead of the ones that the configuration would make.
@@ -104,19 +123,42 @@ impl Pds {
         let bind_error = |source| StartError::Bind { port, source };
         let listener = bind(&config.deployment, port).await.map_err(bind_error)?;
         let local_addr = listener.local_addr().map_err(bind_error)?;
+        let metrics_listener = match config.deployment.metrics_port {
+            Some(port) => {
+                Some(bind(&config.deployment, port).await.map_err(|source| StartError::Bind { port, source })?)
+            }
+            None => None,
+        };
+        let metrics_addr = metrics_listener.as_ref().and_then(|listener| listener.local_addr().ok());
         if config.service.port == 0 {
             config.service.port = local_addr.port();
         }
         let context = AppState::new(config, overrides.clock.unwrap_or_default(), database)?;
-        Ok(Self { context, local_addr, listener: Some(listener), server: None })
+        Ok(Self {
+            context,
+            local_addr,
+            listener: Some(listener),
+            metrics_addr,
+            metrics_listener,
+            server: None,
+            metrics_server: None,
+        })
     }
 
     /// Begins to answer requests. Does nothing the second time.
     pub fn start(&mut self) {
         if let Some(listener) = self.listener.take() {
             let router = http::router(&self.context);
-            let limits = http::Limits::with_grace(self.context.config.deployment.shutdown_grace);
+            // Draining takes its part of it.
+            let deployment = &self.context.config.deployment;
+            let limits = http::Limits::with_grace(deployment.shutdown_grace.saturating_sub(deployment.drain_delay));
             self.server = Some(tokio::spawn(http::serve(listener, router, self.context.shutdown.clone(), limits)));
+        }
+        if let Some(listener) = self.metrics_listener.take() {
+            let router = http::metrics_router(&self.context);
+            // It answers until the end, so that operators can watch a stop; nobody waits for its requests.
+            let serving = http::serve(listener, router, Shutdown::default(), http::Limits::with_grace(Duration::ZERO));
+            self.metrics_server = Some(AbortOnDrop(tokio::spawn(serving)));
         }
     }
 
@@ -128,6 +170,11 @@ impl Pds {
     /// The address the server listens on.
     pub fn local_addr(&self) -> SocketAddr {
         self.local_addr
+    }
+
+    /// The address of the metrics port, if there is one.
+    pub fn metrics_addr(&self) -> Option<SocketAddr> {
+        self.metrics_addr
     }
 
     /// The origin to reach this server at on this machine, whatever its public name is.
@@ -145,17 +192,24 @@ impl Pds {
         "the committer has ended"
     }
 
-    /// Stops: not ready at once, then requests and sockets may finish within the grace of the settings.
+    /// Stops: not ready at once, but answering, until load balancers have noticed; then requests and sockets may finish
+    /// within the rest of the grace.
     ///
     /// # Errors
     /// If the accept loop panicked.
     pub async fn destroy(mut self) -> Result<(), JoinError> {
+        self.context.shutdown.drain();
+        sleep(self.context.config.deployment.drain_delay).await;
         self.context.shutdown.request();
         let ended = match self.server.take() {
             Some(server) => server.await,
             None => Ok(()),
         };
-        self.context.database.close().await;
+        let AppState { database, sequencer, .. } = &self.context;
+        let closing = async { tokio::join!(database.close(), sequencer.close()) };
+        if timeout(CLOSE_LIMIT, closing).await.is_err() {
+            tracing::warn!("stopped before every database connection was closed");
+        }
         ended
     }
 }
@@ -207,8 +261,12 @@ mod tests {
     use super::*;
 
     async fn get(pds: &Pds, path: &str) -> (u16, serde_json::Value) {
+        get_at(&pds.local_url(), path).await
+    }
+
+    async fn get_at(origin: &str, path: &str) -> (u16, serde_json::Value) {
         #[expect(clippy::disallowed_methods, reason = "a test calls its own server")]
-        let response = reqwest::get(format!("{}{path}", pds.local_url())).await.unwrap();
+        let response = reqwest::get(format!("{origin}{path}")).await.unwrap();
         (response.status().as_u16(), response.json().await.unwrap_or_default())
     }
 
@@ -220,11 +278,60 @@ mod tests {
         pds.start();
         let port = pds.local_addr().port();
         assert_eq!(pds.ctx().config.public_url(), format!("http://localhost:{port}"));
-        assert_eq!(get(&pds, "/readyz").await.0, 200);
+        while get(&pds, "/readyz").await.0 != 200 {}
         let version = serde_json::json!({"version": env!("CARGO_PKG_VERSION")});
         assert_eq!(get(&pds, "/xrpc/_health").await, (200, version));
         let (status, description) = get(&pds, "/xrpc/com.atproto.server.describeServer").await;
         assert_eq!((status, &description["did"]), (200, &"did:web:localhost".into()));
+        pds.destroy().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_server_that_is_told_to_stop_is_not_ready_but_still_answers() {
+        let db = TestDb::create().await;
+        let mut config = Config::for_tests();
+        config.deployment.drain_delay = Duration::from_mins(1);
+        let overrides = Overrides { database: Some(db.pool()), ..Overrides::default() };
+        let mut pds = Pds::create(config, overrides).await.unwrap();
+        pds.start();
+        let shutdown = pds.ctx().shutdown.clone();
+        while get(&pds, "/readyz").await.0 != 200 {}
+        let origin = pds.local_url();
+        let stopping = tokio::spawn(pds.destroy());
+        while !shutdown.is_draining() {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(get_at(&origin, "/readyz").await.0, 503);
+        assert_eq!(get_at(&origin, "/xrpc/com.atproto.server.describeServer").await.0, 200);
+        stopping.abort();
+    }
+
+    #[tokio::test]
+    async fn the_metrics_port_answers_apart() {
+        let db = TestDb::create().await;
+        let mut config = Config::for_tests();
+        config.deployment.metrics_port = Some(0);
+        let overrides = Overrides { database: Some(db.pool()), ..Overrides::default() };
+        let mut pds = Pds::create(config, overrides).await.unwrap();
+        pds.start();
+        assert_eq!(get(&pds, "/xrpc/com.atproto.server.describeServer").await.0, 200);
+        assert_eq!(get(&pds, "/xrpc/com.atproto.server.getSession").await.0, 401);
+        assert_eq!(get(&pds, "/metrics").await.0, 404, "not for everybody");
+        let origin = format!("http://{}", pds.metrics_addr().unwrap());
+        #[expect(clippy::disallowed_methods, reason = "a test calls its own server")]
+        let response = reqwest::get(format!("{origin}/metrics")).await.unwrap();
+        assert_eq!(response.headers()["content-type"], "text/plain; version=0.0.4; charset=utf-8");
+        let text = response.text().await.unwrap();
+        for line in [
+            "pds_xrpc_requests_total{method=\"com.atproto.server.describeServer\"} 1",
+            "pds_xrpc_errors_total{method=\"com.atproto.server.getSession\",class=\"client\"} 1",
+            "pds_xrpc_duration_seconds_count{method=\"com.atproto.server.getSession\"} 1",
+            "pds_sequencer_last_seq 0",
+            "pds_firehose_subscribers 0",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line} in {text}");
+        }
+        assert_eq!(get_at(&origin, "/subscribers").await, (200, serde_json::json!([])));
         pds.destroy().await.unwrap();
     }
 

@@ -22,6 +22,7 @@ use crate::{
     firehose::{self, Firehose},
     http::Shutdown,
     pds::StartError,
+    xrpc::MethodMetrics,
 };
 
 /// The services of one server, cheap to clone.
@@ -53,6 +54,8 @@ pub struct AppState {
     pub sequencer: Sequencer,
     /// The event stream of this replica.
     pub firehose: Firehose,
+    /// What is counted of each method.
+    pub methods: MethodMetrics,
     /// The stop signal, and the tasks that a stop waits for.
     pub shutdown: Shutdown,
 }
@@ -83,7 +86,7 @@ impl AppState {
             pool: database.clone(),
         };
         let policy = Policy::from_config(&config).map_err(StartError::Policy)?;
-        let sequencer = Sequencer::new(database.clone());
+        let sequencer = Sequencer::new(&database);
         let shutdown = Shutdown::default();
         let stream = firehose::Settings::new(config.subscription.backfill_limit, config.subscription.max_buffer);
         Ok(Self {
@@ -95,6 +98,7 @@ impl AppState {
             repos: Repos::new(database.clone(), services.keys.clone(), clock.clone()),
             firehose: Firehose::start(sequencer.clone(), clock.clone(), stream, shutdown.clone()),
             lifecycle: Lifecycle::new(services, policy),
+            methods: MethodMetrics::default(),
             config: Arc::new(config),
             clock,
             database,

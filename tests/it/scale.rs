@@ -3,5 +3,6 @@
 mod chain;
 mod firehose_join;
 mod firehose_outage;
+mod firehose_resume;
 mod kill;
 mod statements;

@@ -9,8 +9,8 @@ use super::Settings;
 
 /// Watches how far a subscriber is behind.
 ///
-/// While it works through older events it may take its time: nothing is kept in memory for it. Once it has caught up, not
-/// more than `max_waiting` events may wait for it for longer than `grace`.
+/// While it works through older events it may take its time: nothing is kept in memory for it. Once it has caught up,
+/// not more than `max_waiting` events may wait for it for longer than `grace`.
 pub(super) struct Pace {
     newest: watch::Receiver<Option<i64>>,
     settings: Settings,

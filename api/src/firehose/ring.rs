@@ -50,6 +50,23 @@ impl Ring {
         self.newest.send_if_modified(|known| known.replace(newest) != Some(newest));
     }
 
+    /// Forgets everything, until the tail begins again.
+    pub(super) fn abandon(&self) {
+        self.newest.send_replace(None);
+        *self.lock() = Frames::default();
+    }
+
+    /// The seq of the newest frame; `None` while no tail keeps it up to date.
+    pub(super) fn newest_seq(&self) -> Option<i64> {
+        *self.newest.borrow()
+    }
+
+    /// Frames and bytes it holds.
+    pub(super) fn size(&self) -> (usize, usize) {
+        let frames = self.lock();
+        (frames.queue.len(), frames.bytes)
+    }
+
     /// The seq of the newest frame, now and as it rises.
     pub(super) fn newest(&self) -> watch::Receiver<Option<i64>> {
         self.newest.subscribe()

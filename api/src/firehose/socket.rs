@@ -1,14 +1,16 @@
 //! A subscriber's socket: frames go out, and what comes in means nothing but that the client is there.
 
 use std::borrow::Cow;
+use std::pin::pin;
+use std::task::Poll;
 use std::time::Duration;
 
 use atproto::event;
 use axum::extract::ws::{CloseFrame, Message, WebSocket, close_code};
 use bytes::Bytes;
 use futures_util::stream::{SplitSink, SplitStream};
-use futures_util::{FutureExt, SinkExt, StreamExt};
-use tokio::time::timeout;
+use futures_util::{FutureExt, SinkExt, StreamExt, poll};
+use tokio::time::{Instant, timeout};
 
 use crate::xrpc::XrpcError;
 
@@ -19,9 +21,13 @@ pub(super) enum End {
     Closed,
     /// The client broke the socket, or sent what is no WebSocket message.
     Broken,
+    /// The client has not been heard of for too long.
+    Silent,
     /// This replica stops.
     Shutdown,
-    /// The client is told why.
+    /// The client does not keep up.
+    TooSlow,
+    /// The client is told what is wrong with its request.
     Refused {
         /// Name of the error, for programs.
         error: Cow<'static, str>,
@@ -31,11 +37,22 @@ pub(super) enum End {
 }
 
 impl End {
-    pub(super) const FUTURE_CURSOR: Self = Self::refused("FutureCursor", "Cursor in the future.");
-    pub(super) const TOO_SLOW: Self = Self::refused("ConsumerTooSlow", "Stream consumer too slow");
+    pub(super) const FUTURE_CURSOR: Self =
+        Self::Refused { error: Cow::Borrowed("FutureCursor"), message: Cow::Borrowed("Cursor in the future.") };
 
-    const fn refused(error: &'static str, message: &'static str) -> Self {
-        Self::Refused { error: Cow::Borrowed(error), message: Cow::Borrowed(message) }
+    /// The variants in metrics, by [`End::place`].
+    pub(super) const LABELS: [&'static str; 6] = ["closed", "broken", "silent", "shutdown", "too_slow", "refused"];
+
+    /// The place of this variant among the labels.
+    pub(super) fn place(&self) -> usize {
+        match self {
+            Self::Closed => 0,
+            Self::Broken => 1,
+            Self::Silent => 2,
+            Self::Shutdown => 3,
+            Self::TooSlow => 4,
+            Self::Refused { .. } => 5,
+        }
     }
 }
 
@@ -49,30 +66,57 @@ impl From<XrpcError> for End {
 pub(super) struct Socket {
     sink: SplitSink<WebSocket, Message>,
     incoming: SplitStream<WebSocket>,
+    /// How long the client may take nothing of what there is for it.
+    stall: Duration,
+    /// When the client last showed that it is there.
+    heard: Instant,
+    /// When it was last asked to.
+    asked: Instant,
 }
 
 impl Socket {
-    pub(super) fn new(socket: WebSocket) -> Self {
+    pub(super) fn new(socket: WebSocket, stall: Duration) -> Self {
         let (sink, incoming) = socket.split();
-        Self { sink, incoming }
+        let now = Instant::now();
+        Self { sink, incoming, stall, heard: now, asked: now }
     }
 
-    /// Sends frames. Each must be taken within `stall`.
-    pub(super) async fn send(&mut self, frames: impl Iterator<Item = &Bytes>, stall: Duration) -> Result<(), End> {
-        for frame in frames {
-            taken(self.sink.feed(Message::Binary(Bytes::clone(frame))), stall).await?;
+    /// Sends frames: all go to the socket together, as far as they fit, and must be taken in time.
+    pub(super) async fn send(&mut self, frames: impl Iterator<Item = Bytes>) -> Result<(), End> {
+        let sink = &mut self.sink;
+        let sending = async {
+            for frame in frames {
+                sink.feed(Message::Binary(frame)).await?;
+            }
+            sink.flush().await
+        };
+        taken(sending, self.stall, &mut self.heard).await
+    }
+
+    /// Asks a client that has been quiet for so long whether it is there. The answer counts whenever it comes.
+    pub(super) async fn ask(&mut self, quiet: Duration) -> Result<(), End> {
+        if Instant::now() < self.next_question(quiet) {
+            return Ok(());
         }
-        taken(self.sink.flush(), stall).await
+        self.asked = Instant::now();
+        taken(self.sink.send(Message::Ping(Bytes::new())), self.stall, &mut self.heard).await
     }
 
-    /// Asks the client whether it is there, without waiting for the answer.
-    pub(super) async fn ping(&mut self) -> Result<(), End> {
-        self.sink.send(Message::Ping(Bytes::new())).await.map_err(|_| End::Broken)
+    /// When [`Socket::ask`] has something to do.
+    pub(super) fn next_question(&self, quiet: Duration) -> Instant {
+        self.heard.max(self.asked) + quiet
+    }
+
+    /// For how long the client has not been heard of.
+    pub(super) fn silence(&self) -> Duration {
+        self.heard.elapsed()
     }
 
     /// Waits for something from the client.
     pub(super) async fn receive(&mut self) -> Result<(), End> {
-        check(self.incoming.next().await.as_ref())
+        check(self.incoming.next().await.as_ref())?;
+        self.heard = Instant::now();
+        Ok(())
     }
 
     /// Takes what the client has sent meanwhile, so that its pings are answered and its leaving is noticed.
@@ -80,6 +124,7 @@ impl Socket {
         // Ends, however much there is: tokio makes every task pause after some operations.
         while let Some(message) = self.incoming.next().now_or_never() {
             check(message.as_ref())?;
+            self.heard = Instant::now();
         }
         Ok(())
     }
@@ -100,22 +145,37 @@ impl Socket {
     async fn last_message(&mut self, end: End) -> Option<Message> {
         let close = match end {
             End::Closed | End::Broken => return None,
+            End::Silent => CloseFrame { code: close_code::AWAY, reason: "no answer to pings".into() },
             End::Shutdown => CloseFrame { code: close_code::AWAY, reason: "shutting down".into() },
-            End::Refused { error, message } => {
-                // If this fails, so does what follows.
-                let _ = self.sink.send(Message::Binary(event::error_frame(&error, Some(&message)))).await;
-                CloseFrame { code: close_code::POLICY, reason: error.as_ref().into() }
-            }
+            End::TooSlow => self.error("ConsumerTooSlow", "Stream consumer too slow").await,
+            End::Refused { error, message } => self.error(&error, &message).await,
         };
         Some(Message::Close(Some(close)))
     }
+
+    async fn error(&mut self, error: &str, message: &str) -> CloseFrame {
+        // If this fails, so does what follows.
+        let _ = self.sink.send(Message::Binary(event::error_frame(error, Some(message)))).await;
+        CloseFrame { code: close_code::POLICY, reason: error.into() }
+    }
 }
 
-async fn taken(sending: impl Future<Output = Result<(), axum::Error>>, stall: Duration) -> Result<(), End> {
-    match timeout(stall, sending).await {
-        Ok(sent) => sent.map_err(|_| End::Broken),
-        Err(_) => Err(End::TOO_SLOW),
-    }
+/// Waits until something is sent. A client that had to be waited for, and then took it, is there.
+async fn taken(
+    sending: impl Future<Output = Result<(), axum::Error>>,
+    stall: Duration,
+    heard: &mut Instant,
+) -> Result<(), End> {
+    let mut sending = pin!(sending);
+    let sent = match poll!(&mut sending) {
+        Poll::Ready(sent) => sent,
+        Poll::Pending => {
+            let sent = timeout(stall, sending).await.map_err(|_| End::TooSlow)?;
+            *heard = Instant::now();
+            sent
+        }
+    };
+    sent.map_err(|_| End::Broken)
 }
 
 fn check(message: Option<&Result<Message, axum::Error>>) -> Result<(), End> {

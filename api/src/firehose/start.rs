@@ -1,6 +1,7 @@
 //! Where in the stream a subscriber begins.
 
 use common::db;
+use common::sequencer::window_start;
 
 use super::Firehose;
 
@@ -21,18 +22,19 @@ pub(super) enum Start {
 ///
 /// Source: com.atproto.sync.subscribeRepos, `cursor`.
 pub(super) async fn find(firehose: &Firehose, cursor: Option<i64>) -> Result<Start, db::Error> {
-    let newest = firehose.sequencer.newest().await?;
-    let Some(cursor) = cursor else { return Ok(Start::After(newest)) };
-    if cursor > newest {
+    let Some(cursor) = cursor else { return Ok(Start::After(firehose.sequencer.newest().await?)) };
+    let cursor = cursor.max(0);
+    let place = firehose.sequencer.locate(cursor).await?;
+    if cursor > place.newest {
         return Ok(Start::Future);
     }
-    let window_start = firehose.clock.now() - firehose.settings.backfill_window;
-    match firehose.sequencer.find_time_after(cursor).await? {
-        Some(next) if next < window_start => {
-            // Reference: nothing inside the window means live only.
-            let first = firehose.sequencer.find_first_since(window_start).await?;
-            Ok(Start::Outdated(first.map_or(newest, |seq| seq - 1)))
-        }
-        _ => Ok(Start::After(cursor)),
+    let window_start = window_start(firehose.clock.now(), firehose.settings.backfill_window);
+    let next_is_old = place.next_time.is_some_and(|next| next < window_start);
+    // What followed may have been dropped already.
+    if !next_is_old && cursor + 1 >= place.floor {
+        return Ok(Start::After(cursor));
     }
+    // Reference: nothing inside the window means live only.
+    let first = firehose.sequencer.find_first_since(window_start).await?;
+    Ok(Start::Outdated(first.map_or(place.newest, |seq| seq - 1)))
 }

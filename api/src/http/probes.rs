@@ -17,6 +17,7 @@ use serde_json::json;
 use tokio::time::timeout;
 
 use super::Shutdown;
+use crate::firehose::Firehose;
 
 /// How long a probe waits for Postgres.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -37,19 +38,25 @@ pub(super) async fn live() -> &'static str {
     "ok\n"
 }
 
-/// `/readyz`: send requests here. Fails while Postgres is away, its schema is too old, or the server is stopping or broken.
+/// `/readyz`: send requests here. Fails once the server has been told to stop, while Postgres is away or its schema too
+/// old, and while new events do not reach the subscribers: before the first look into the log, and after its reader
+/// panicked; and when nothing can be committed any more.
 pub(super) async fn ready(
     State(shutdown): State<Shutdown>,
     State(repos): State<Repos>,
     State(database): State<PgPool>,
+    State(firehose): State<Firehose>,
 ) -> Response {
     if !repos.can_commit() {
         return (StatusCode::SERVICE_UNAVAILABLE, "cannot commit any more\n").into_response();
     }
-    if shutdown.is_requested() {
+    if shutdown.is_draining() {
         return (StatusCode::SERVICE_UNAVAILABLE, "stopping\n").into_response();
     }
     match timeout(PATIENCE, db::check_schema(&database)).await {
+        Ok(Ok(())) if !firehose.is_following() => {
+            (StatusCode::SERVICE_UNAVAILABLE, "event stream not ready\n").into_response()
+        }
         Ok(Ok(())) => "ok\n".into_response(),
         Ok(Err(db::SchemaError::TooOld { .. })) => {
             (StatusCode::SERVICE_UNAVAILABLE, "schema too old\n").into_response()

@@ -7,17 +7,30 @@ use tokio_util::{
 
 /// The stop signal of one server, and the tasks that a stop waits for; clones share both.
 ///
-/// A WebSocket leaves the HTTP connection that it came with, so the accept loop cannot wait for it. Its task is run through
-/// [`Shutdown::tasks`] and closes its socket once [`Shutdown::requested`] resolves.
+/// A WebSocket leaves the HTTP connection that it came with, so the accept loop cannot wait for it. Its task is run
+/// through [`Shutdown::tasks`] and closes its socket once [`Shutdown::requested`] resolves.
 #[derive(Clone, Debug, Default)]
 pub struct Shutdown {
+    draining: CancellationToken,
     signal: CancellationToken,
     tasks: TaskTracker,
 }
 
 impl Shutdown {
+    /// Announces a stop: the server is not ready any more, and does all the same what it is asked, until load balancers
+    /// have noticed.
+    pub fn drain(&self) {
+        self.draining.cancel();
+    }
+
+    /// True once a stop was announced or asked for.
+    pub fn is_draining(&self) -> bool {
+        self.draining.is_cancelled()
+    }
+
     /// Asks everything to stop.
     pub fn request(&self) {
+        self.drain();
         self.signal.cancel();
         self.tasks.close();
     }

@@ -8,6 +8,7 @@ mod com;
 mod error;
 mod extract;
 mod method;
+mod metrics;
 #[cfg(test)]
 mod repo_scene;
 mod response;
@@ -22,6 +23,7 @@ pub use error::XrpcError;
 pub(crate) use error::xrpc_errors;
 pub use extract::{Limit, NoInput, XrpcBody, XrpcQuery, XrpcStream, present};
 pub use method::{DEFAULT_BODY_LIMIT, Kind, Method, RECORD_BODY_LIMIT};
+pub use metrics::MethodMetrics;
 pub use response::{ResponseHeaders, XrpcJson, XrpcResult};
 pub(crate) use routes::Dispatcher;
 pub use routes::Routes;

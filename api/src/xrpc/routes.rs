@@ -1,6 +1,6 @@
 //! The route table: which handler answers which NSID, and what happens to the calls that none answers.
 
-use std::{collections::HashMap, convert::Infallible, sync::Arc};
+use std::{collections::HashMap, convert::Infallible, sync::Arc, time::Instant};
 
 use atproto::syntax::Nsid;
 use axum::{
@@ -17,6 +17,7 @@ use super::{
     Method, XrpcError,
     extract::{Presence, presence, unexpected_body},
     method::Kind,
+    metrics::MethodCounts,
     response::ResponseHeaders,
 };
 use crate::{http::RequestSummary, state::AppState};
@@ -62,7 +63,7 @@ impl Routes {
     pub(crate) fn with_state(self, state: &AppState) -> Dispatcher {
         let methods = self.methods.into_iter().map(|(method, make)| {
             let key = method.nsid().to_ascii_lowercase();
-            (key, (method, make(state.clone())))
+            (key, (method, make(state.clone()), state.methods.of(method.nsid())))
         });
         let fallback = self.fallback.map(|make| make(state.clone()));
         Dispatcher(Arc::new(Table { methods: methods.collect(), fallback }))
@@ -83,7 +84,7 @@ pub(crate) struct Dispatcher(Arc<Table>);
 
 struct Table {
     /// By lower-case NSID: local routes match without regard to case.
-    methods: HashMap<String, (Method, Endpoint)>,
+    methods: HashMap<String, (Method, Endpoint, Arc<MethodCounts>)>,
     fallback: Option<Endpoint>,
 }
 
@@ -92,10 +93,15 @@ impl Dispatcher {
     pub(crate) async fn dispatch(&self, name: &str, request: Request) -> Response {
         let name = name.strip_suffix('/').unwrap_or(name);
         match self.0.methods.get(&name.to_ascii_lowercase()) {
-            Some((method, _)) if method.kind() == Kind::Subscription && !wants_upgrade(&request) => {
+            Some((method, ..)) if method.kind() == Kind::Subscription && !wants_upgrade(&request) => {
                 self.unknown(name, request).await
             }
-            Some((method, endpoint)) => call(*method, endpoint.clone(), request).await,
+            Some((method, endpoint, counts)) => {
+                let started = Instant::now();
+                let response = call(*method, endpoint.clone(), request).await;
+                counts.answered(response.status(), started.elapsed());
+                response
+            }
             None => self.unknown(name, request).await,
         }
     }

@@ -232,9 +232,10 @@ fn environment() -> BTreeMap<String, String> {
 #[cfg(any(test, feature = "testing"))]
 impl Config {
     /// The variables behind [`Config::for_tests`].
-    pub const TEST_VARIABLES: [(&str, &str); 9] = [
+    pub const TEST_VARIABLES: [(&str, &str); 10] = [
         ("PDS_PORT", "0"),
         ("PDS_BIND", "127.0.0.1"),
+        ("PDS_DRAIN_DELAY_MS", "0"),
         ("PDS_JWT_SECRET", "test-jwt-secret"),
         ("PDS_ADMIN_PASSWORD", "test-admin-password"),
         (

@@ -105,6 +105,9 @@ pub struct DeploymentConfig {
     ///
     /// More than one refuses everything that works within one process only.
     pub replicas: u32,
+    /// How long a server that was told to stop goes on as before, only not ready: so long load balancers may take to
+    /// notice. `PDS_DRAIN_DELAY_MS`, default 1 s; at most half of the grace.
+    pub drain_delay: Duration,
     /// Time from the stop signal to the end of the process. `PDS_SHUTDOWN_GRACE_MS`, default 10 s.
     pub shutdown_grace: Duration,
 }
@@ -115,12 +118,15 @@ impl DeploymentConfig {
         if replicas == 0 {
             reader.problem("PDS_REPLICAS", "must be at least 1");
         }
+        let shutdown_grace = reader.millis("PDS_SHUTDOWN_GRACE_MS").unwrap_or(Duration::from_secs(10));
+        let drain_delay = reader.millis("PDS_DRAIN_DELAY_MS").unwrap_or(Duration::from_secs(1));
         Self {
             bind: reader.parsed("PDS_BIND"),
             listen_port: reader.int("PDS_LISTEN_PORT"),
             metrics_port: reader.int("PDS_METRICS_PORT"),
             replicas,
-            shutdown_grace: reader.millis("PDS_SHUTDOWN_GRACE_MS").unwrap_or(Duration::from_secs(10)),
+            drain_delay: drain_delay.min(shutdown_grace / 2),
+            shutdown_grace,
         }
     }
 }

@@ -9,7 +9,7 @@ use futures_util::future::join_all;
 use super::*;
 use crate::http::{GuardedClient, internal};
 use crate::keys::{KeyVault, SealingKey};
-use crate::sequencer::{START, Sequencer};
+use crate::sequencer::{PageLimit, START, Sequencer};
 use crate::testing::{FakePlc, TestDb, seed};
 
 struct World {
@@ -49,7 +49,7 @@ impl World {
     }
 
     async fn events(&self) -> Vec<Event> {
-        let stored = Sequencer::new(self.db.pool()).list_after(START, 100).await.unwrap().events;
+        let stored = Sequencer::new(&self.db.pool()).list_after(START, PageLimit::of(100)).await.unwrap().events;
         let decode = |event: &crate::sequencer::StoredEvent| {
             let bytes = frame(event.kind, &event.body, event.seq).unwrap();
             let Frame::Event { event, .. } = Frame::decode(&bytes).unwrap() else { panic!("an event") };

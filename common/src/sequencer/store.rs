@@ -1,24 +1,33 @@
-//! All SQL of the sequencer's log.
+//! All SQL that reads the sequencer's log.
 
-use atproto::event::Kind;
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
-use super::StoredEvent;
+use super::{PageLimit, Place};
+
+/// An event as it stands in the table.
+pub(super) struct Row {
+    pub(super) seq: i64,
+    pub(super) kind: String,
+    pub(super) body: Vec<u8>,
+}
 
 /// The newest seq.
 pub(super) async fn find_newest(conn: &mut PgConnection) -> sqlx::Result<i64> {
     sqlx::query_scalar!("SELECT last_seq FROM sequencer").fetch_one(conn).await
 }
 
-/// Events in order, from after `seq`: at most `limit`, and no more than one beyond `bytes` of bodies.
-pub(super) async fn list_after(
-    conn: &mut PgConnection,
-    seq: i64,
-    limit: i64,
-    bytes: i64,
-) -> sqlx::Result<Vec<StoredEvent>> {
-    let rows = sqlx::query!(
+/// Where the log begins.
+pub(super) async fn find_floor(conn: &mut PgConnection) -> sqlx::Result<i64> {
+    sqlx::query_scalar!("SELECT floor_seq FROM sequencer").fetch_one(conn).await
+}
+
+/// Events in order, from after `seq`, and no more than one beyond the bytes.
+///
+/// For a page of 325 events of 3 kB Postgres needs 0.6 ms before it sends anything, 0.4 of them to add the lengths up.
+pub(super) async fn list_after(conn: &mut PgConnection, seq: i64, limit: PageLimit) -> sqlx::Result<Vec<Row>> {
+    sqlx::query_as!(
+        Row,
         r#"
             SELECT seq, kind, body
             FROM (
@@ -33,37 +42,30 @@ pub(super) async fn list_after(
             ORDER BY seq
         "#,
         seq,
-        limit,
-        bytes,
+        i64::from(limit.events),
+        i64::from(limit.bytes),
     )
     .fetch_all(conn)
-    .await?;
-    rows.into_iter()
-        .map(|row| {
-            let unknown = || sqlx::Error::Decode(format!("unknown kind of event: {}", row.kind).into());
-            let kind = Kind::from_name(&row.kind).ok_or_else(unknown)?;
-            Ok(StoredEvent { seq: row.seq, kind, body: row.body })
-        })
-        .collect()
+    .await
 }
 
-/// When the first event after `seq` was numbered.
-pub(super) async fn find_time_after(conn: &mut PgConnection, seq: i64) -> sqlx::Result<Option<DateTime<Utc>>> {
-    sqlx::query_scalar!("SELECT created_at FROM repo_event WHERE seq > $1 ORDER BY seq LIMIT 1", seq)
-        .fetch_optional(conn)
-        .await
-}
-
-/// The first seq numbered at `time` or later. Times rise with seqs, but for a clock set back: hence the minimum.
-pub(super) async fn find_first_since(conn: &mut PgConnection, time: DateTime<Utc>) -> sqlx::Result<Option<i64>> {
-    sqlx::query_scalar!(
+/// Where the log stands, seen from a cursor.
+pub(super) async fn locate(conn: &mut PgConnection, cursor: i64) -> sqlx::Result<Place> {
+    sqlx::query_as!(
+        Place,
         r#"
-            SELECT min(seq) FROM (
-                SELECT seq FROM repo_event WHERE created_at >= $1 ORDER BY created_at LIMIT 1000
-            ) AS first
+            SELECT
+                last_seq AS newest, floor_seq AS floor,
+                (SELECT created_at FROM repo_event WHERE seq > $1 ORDER BY seq LIMIT 1) AS next_time
+            FROM sequencer
         "#,
-        time,
+        cursor,
     )
     .fetch_one(conn)
     .await
+}
+
+/// The first seq numbered at `time` or later.
+pub(super) async fn find_first_since(conn: &mut PgConnection, time: DateTime<Utc>) -> sqlx::Result<Option<i64>> {
+    sqlx::query_scalar!("SELECT event_first_since_v1($1)", time).fetch_one(conn).await
 }

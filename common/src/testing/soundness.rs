@@ -14,7 +14,7 @@ use atproto::syntax::{Did, Tid};
 use sqlx::PgPool;
 
 use crate::db::{AccountId, CidColumn, TextColumn};
-use crate::sequencer::{START, Sequencer};
+use crate::sequencer::{PageLimit, START, Sequencer};
 
 /// Checks that a repo's rows fit together and are complete: the commit is signed and names the tree, the stored nodes are
 /// exactly those of the tree that the stored records make, the records are counted right, and the links are those of the
@@ -156,11 +156,11 @@ fn assert_chain<'a>(events: impl Iterator<Item = &'a Event>, key: &PublicKey) ->
 }
 
 async fn events(pool: &PgPool) -> Vec<(i64, Event)> {
-    let log = Sequencer::new(pool.clone());
+    let log = Sequencer::new(pool);
     let mut events = Vec::new();
     let mut seq = START;
     loop {
-        let page = log.list_after(seq, 500).await.expect("a page of the log").events;
+        let page = log.list_after(seq, PageLimit::of(500)).await.expect("a page of the log").events;
         let Some(last) = page.last() else { return events };
         seq = last.seq;
         for stored in page {

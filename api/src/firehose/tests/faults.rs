@@ -2,21 +2,15 @@
 
 use std::time::Duration;
 
+use axum::body::Bytes;
 use common::clock::Clock;
 use common::testing;
+use serde_json::json;
 use tokio::io::AsyncWriteExt as _;
-use tokio::net::TcpSocket;
 use tokio_tungstenite::tungstenite::Message;
 
-use super::stage::{Client, Goodbye, Log, Replica, settings};
+use super::stage::{Goodbye, Log, Replica, settings};
 use crate::firehose::Settings;
-
-/// Subscribes with little room for what is not read.
-async fn subscribe_narrowly(replica: &Replica, cursor: i64) -> Client {
-    let socket = TcpSocket::new_v4().unwrap();
-    socket.set_recv_buffer_size(16 * 1024).unwrap();
-    Client::connect(socket.connect(replica.address).await.unwrap(), &format!("cursor={cursor}")).await
-}
 
 /// More than the buffers of any socket hold, as one statement; gives the seq of the last event.
 async fn append_flood(log: &Log) -> i64 {
@@ -29,7 +23,7 @@ async fn who_falls_behind_is_told_to_be_too_slow() {
     log.append(1).await;
     let settings = Settings { max_waiting: 3, grace: Duration::from_millis(20), ..settings() };
     let replica = Replica::start_with(&log, settings, Clock::system()).await;
-    let mut client = subscribe_narrowly(&replica, 0).await;
+    let mut client = replica.subscribe_narrowly(0).await;
     client.expect_exactly(1, 1).await;
 
     let last = append_flood(&log).await;
@@ -50,7 +44,7 @@ async fn who_reads_old_events_slowly_is_not_too_slow() {
     let last = append_flood(&log).await;
     let settings = Settings { max_waiting: 0, grace: Duration::ZERO, ..settings() };
     let replica = Replica::start_with(&log, settings, Clock::system()).await;
-    let mut slow = subscribe_narrowly(&replica, 0).await;
+    let mut slow = replica.subscribe_narrowly(0).await;
     slow.expect_exactly(1, 1).await;
     // In the meantime another one reads everything.
     replica.subscribe_after(0).await.expect_exactly(1, last).await;
@@ -63,7 +57,7 @@ async fn who_takes_nothing_at_all_is_given_up() {
     append_flood(&log).await;
     let settings = Settings { stall: Duration::from_millis(50), ..settings() };
     let replica = Replica::start_with(&log, settings, Clock::system()).await;
-    let _stuck = subscribe_narrowly(&replica, 0).await;
+    let _stuck = replica.subscribe_narrowly(0).await;
     replica.deserted().await;
     replica.request_stop();
     replica.stopped().await;
@@ -72,12 +66,29 @@ async fn who_takes_nothing_at_all_is_given_up() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_quiet_stream_is_kept_alive() {
     let log = Log::create().await;
-    let settings = Settings { stall: Duration::from_millis(20), ..settings() };
+    let settings = Settings { ping: Duration::from_millis(20), ..settings() };
     let replica = Replica::start_with(&log, settings, Clock::system()).await;
     let mut client = replica.subscribe_after(0).await;
     for _ in 0..3 {
         assert!(matches!(client.next().await, Some(Ok(Message::Ping(_)))));
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_answers_no_ping_is_given_up_whether_there_are_events_or_not() {
+    let log = Log::create().await;
+    let settings = Settings { ping: Duration::from_millis(20), silence: Duration::from_millis(100), ..settings() };
+    let replica = Replica::start_with(&log, settings, Clock::system()).await;
+    // This client answers pings only while it is read from: its kernel takes what is sent, and nobody looks at it.
+    let _dead = replica.subscribe_after(0).await;
+    replica.deserted().await;
+    let _dead_too = replica.subscribe_after(0).await;
+    let events = async { while log.append_all(&[log.identity()]).await > 0 {} };
+    tokio::select! {
+        () = replica.deserted() => {}
+        () = events => {}
+    }
+    assert!(replica.metrics().contains("pds_firehose_subscriptions_ended_total{reason=\"silent\"} 2\n"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -140,7 +151,7 @@ async fn a_stop_closes_every_stream() {
     behind.expect_exactly(2, 3).await;
     append_flood(&log).await;
     // One that does not even read is not waited for until it does.
-    let _stuck = subscribe_narrowly(&replica, 3).await;
+    let _stuck = replica.subscribe_narrowly(3).await;
     replica.request_stop();
     for client in [&mut idle, &mut behind] {
         let (_, goodbye) = client.rest().await;
@@ -169,6 +180,60 @@ async fn broken_database_connections_lose_nothing_and_repeat_nothing() {
         joining.expect_exactly(first, first + 19).await;
     }
     replica.subscribe_after(0).await.expect_exactly(1, ROUNDS * 20).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_its_tail_is_gone_a_replica_is_not_ready_and_serves_what_is_there() {
+    let log = Log::create().await;
+    log.append(3).await;
+    let replica = Replica::start(&log).await;
+    while !replica.state.firehose.is_following() {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(replica.readiness().await, (200, "ok\n".to_owned()));
+    // What the tail leaves behind when it panics.
+    replica.state.firehose.ring.abandon();
+    assert_eq!(replica.readiness().await, (503, "event stream not ready\n".to_owned()));
+    replica.subscribe_after(0).await.expect_exactly(1, 3).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn operators_see_who_is_there_and_why_others_went() {
+    let log = Log::create().await;
+    log.append(3).await;
+    let replica = Replica::start(&log).await;
+    let mut client = replica.subscribe_after(1).await;
+    client.expect_exactly(2, 3).await;
+    client.send(Message::Ping(Bytes::new())).await;
+    // The answer comes after the events were counted.
+    assert_eq!(client.next().await.unwrap().unwrap(), Message::Pong(Bytes::new()));
+    let list = replica.state.firehose.subscribers();
+    let seen = &list[0];
+    assert_eq!(
+        (&seen["ip"], &seen["cursor"], &seen["position"]),
+        (&json!("127.0.0.1"), &json!(1), &json!(3)),
+        "{list}"
+    );
+    assert_eq!((&seen["eventsSent"], &seen["lag"]), (&json!(2), &json!(0)), "{list}");
+    for line in [
+        "pds_firehose_subscribers 1",
+        "pds_firehose_subscribers_by_lag{le=\"0\"} 1",
+        "pds_firehose_lag_events_max 0",
+        "pds_firehose_events_sent_total 2",
+        "pds_firehose_following 1",
+    ] {
+        assert!(replica.metrics().lines().any(|found| found == line), "{line} in {}", replica.metrics());
+    }
+    replica.subscribe_after(9).await.goodbye().await;
+    client.send(Message::Close(None)).await;
+    replica.deserted().await;
+    for line in [
+        "pds_firehose_subscribers 0",
+        "pds_firehose_subscriptions_ended_total{reason=\"closed\"} 1",
+        "pds_firehose_subscriptions_ended_total{reason=\"refused\"} 1",
+    ] {
+        assert!(replica.metrics().lines().any(|found| found == line), "{line} in {}", replica.metrics());
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

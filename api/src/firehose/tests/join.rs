@@ -6,9 +6,13 @@ use atproto::event::{Frame, Kind};
 use common::clock::Clock;
 use common::testing;
 use futures_util::future::join_all;
+use rand::rngs::StdRng;
+use rand::{RngExt as _, SeedableRng as _};
 use tokio::time::timeout;
+use tokio_tungstenite::tungstenite::Message;
 
 use super::stage::{Client, DAY, Goodbye, Log, Replica, settings};
+use crate::firehose::Settings;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stream_from_the_start_runs_into_the_live_one_without_gap_or_repeat() {
@@ -108,6 +112,103 @@ async fn with_nothing_in_the_window_the_stream_begins_now() {
     let mut client = expect_outdated(&replica, 3).await;
     log.append(1).await;
     client.expect_exactly(11, 11).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cursor_before_what_was_dropped_is_warned() {
+    let log = Log::create().await;
+    log.append(10).await;
+    testing::log::drop_through(&log.db.pool(), 6).await;
+    let replica = Replica::start(&log).await;
+    for cursor in [0, 3, 5] {
+        expect_outdated(&replica, cursor).await.expect_exactly(7, 10).await;
+    }
+    replica.subscribe_after(6).await.expect_exactly(7, 10).await;
+    // Even if nothing is left at all.
+    testing::log::drop_through(&log.db.pool(), 10).await;
+    let mut client = expect_outdated(&replica, 7).await;
+    let mut current = replica.subscribe_after(10).await;
+    log.append(1).await;
+    client.expect_exactly(11, 11).await;
+    current.expect_exactly(11, 11).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_overtaken_by_the_end_of_the_log_is_warned_in_the_middle() {
+    let log = Log::create().await;
+    let flood = log.append_all(&vec![log.large_event(); 30]).await;
+    let replica = Replica::start(&log).await;
+    let mut client = replica.subscribe_narrowly(0).await;
+    client.expect_exactly(1, 1).await;
+    // It reads so slowly that what follows is dropped meanwhile.
+    let newest = log.append_all(&[log.identity(), log.identity()]).await;
+    testing::log::drop_through(&log.db.pool(), flood + 1).await;
+    let mut last = 1;
+    while let (Frame::Event { seq, .. }, _) = client.next_frame().await {
+        assert_eq!(seq, last + 1);
+        last = seq;
+    }
+    assert!(last < flood, "the warning comes where events are missing");
+    client.expect_exactly(newest, newest).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_window_of_any_length_will_do() {
+    let log = Log::create().await;
+    log.append(2).await;
+    let settings = Settings { backfill_window: Duration::MAX, ..settings() };
+    let replica = Replica::start_with(&log, settings, Clock::system()).await;
+    replica.subscribe_after(0).await.expect_exactly(1, 2).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn kinds_that_only_a_later_release_knows_are_passed_over() {
+    let log = Log::create().await;
+    log.append(2).await;
+    let replica = Replica::start(&log).await;
+    let mut live = replica.subscribe_after(0).await;
+    live.expect_exactly(1, 2).await;
+    testing::log::append_of_later_release(&log.db.pool(), log.account, 3).await;
+    log.append(1).await;
+    live.expect_exactly(6, 6).await;
+    replica.subscribe_after(1).await.expect_seqs(&[2, 6]).await;
+    testing::log::append_of_later_release(&log.db.pool(), log.account, 1).await;
+    let mut behind = replica.subscribe_after(2).await;
+    behind.expect_seqs(&[6]).await;
+    log.append(1).await;
+    behind.expect_exactly(8, 8).await;
+    live.expect_exactly(8, 8).await;
+}
+
+/// A client that loses its connection again and again, each time somewhere else, and comes back with its cursor.
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_comes_back_with_its_cursor_misses_and_repeats_nothing() {
+    const EVENTS: usize = 600;
+    let log = Log::create().await;
+    let replicas = [Replica::start(&log).await, Replica::start(&log).await];
+    let reading = join_all((0..6).map(|client| {
+        let replicas = &replicas;
+        async move {
+            let mut random = StdRng::seed_from_u64(client);
+            let mut position = 0;
+            while position < 600 {
+                let replica = &replicas[random.random_range(0..2)];
+                let mut subscription = replica.subscribe_after(position).await;
+                for _ in 0..random.random_range(1..120) {
+                    if position == 600 {
+                        break;
+                    }
+                    let event = subscription.next_event().await;
+                    assert_eq!(event.seq, position + 1);
+                    position = event.seq;
+                }
+                if random.random() {
+                    subscription.send(Message::Close(None)).await;
+                }
+            }
+        }
+    }));
+    tokio::join!(reading, log.append(EVENTS));
 }
 
 #[tokio::test(flavor = "multi_thread")]

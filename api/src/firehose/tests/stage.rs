@@ -10,9 +10,10 @@ use axum::body::Bytes;
 use common::clock::Clock;
 use common::config::Config;
 use common::db::AccountId;
+use common::telemetry::metrics::Exposition;
 use common::testing::{self, TestDb, seed};
 use futures_util::{SinkExt as _, StreamExt as _};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::{self, Message};
@@ -82,7 +83,7 @@ impl Log {
 /// A replica.
 pub(super) struct Replica {
     pub(super) address: SocketAddr,
-    state: AppState,
+    pub(super) state: AppState,
     server: JoinHandle<()>,
 }
 
@@ -110,9 +111,30 @@ impl Replica {
         self.subscribe(&format!("cursor={cursor}")).await
     }
 
+    /// Subscribes with little room for what is not read.
+    pub(super) async fn subscribe_narrowly(&self, cursor: i64) -> Client {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(16 * 1024).unwrap();
+        Client::connect(socket.connect(self.address).await.unwrap(), &format!("cursor={cursor}")).await
+    }
+
     /// Waits until no subscription goes on; clients may still have to read their end.
     pub(super) async fn deserted(&self) {
         timeout(LIMIT, self.state.firehose.ring.deserted()).await.expect("subscriptions end in time");
+    }
+
+    /// Status and text of `/readyz`.
+    pub(super) async fn readiness(&self) -> (u16, String) {
+        #[expect(clippy::disallowed_methods, reason = "a test calls its own server")]
+        let response = reqwest::get(format!("http://{}/readyz", self.address)).await.unwrap();
+        (response.status().as_u16(), response.text().await.unwrap())
+    }
+
+    /// The stream's metrics.
+    pub(super) fn metrics(&self) -> String {
+        let mut text = Exposition::default();
+        self.state.firehose.expose(&mut text);
+        text.finish()
     }
 
     pub(super) fn request_stop(&self) {
@@ -204,6 +226,12 @@ impl Client {
         let seqs: Vec<i64> = events.iter().map(|event| event.seq).collect();
         assert_eq!(seqs, (first..=last).collect::<Vec<_>>());
         events
+    }
+
+    /// Events with exactly these numbers.
+    pub(super) async fn expect_seqs(&mut self, seqs: &[i64]) {
+        let events = self.events(seqs.len()).await;
+        assert!(events.iter().map(|event| event.seq).eq(seqs.iter().copied()), "{seqs:?}: {events:?}");
     }
 
     /// The end of the stream, which must come next.

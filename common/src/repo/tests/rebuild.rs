@@ -48,7 +48,7 @@ async fn mend(stage: &Stage, repos: &Repos, losses: Losses) -> Rebuilt {
 
 /// The number of events. The head may be none of the log's, while it is damaged.
 async fn newest(stage: &Stage) -> usize {
-    let newest = crate::sequencer::Sequencer::new(stage.db.pool()).newest().await.unwrap();
+    let newest = crate::sequencer::Sequencer::new(&stage.db.pool()).newest().await.unwrap();
     usize::try_from(newest).unwrap()
 }
 

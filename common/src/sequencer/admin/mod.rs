@@ -202,7 +202,7 @@ impl Admin {
         let lower = last + 1;
         let next = partitions.iter().filter_map(|partition| partition.lower).find(|next| *next > last);
         let upper = next.unwrap_or(i64::MAX).min(lower + PARTITION);
-        store::make_partition(&self.pool, lower, upper).await
+        super::retention::make_partition(&self.pool, lower, upper).await
     }
 }
 

@@ -1,6 +1,6 @@
 //! SQL of the operator's view.
 
-use sqlx::{AssertSqlSafe, PgConnection, PgPool};
+use sqlx::PgConnection;
 
 use super::{Hints, Mark, Moved, Partition};
 
@@ -103,18 +103,4 @@ pub(super) async fn move_by(conn: &mut PgConnection, by: i64, max: i64) -> sqlx:
     )
     .fetch_optional(conn)
     .await
-}
-
-/// Makes the partition of the numbers from `lower` to before `upper`.
-pub(super) async fn make_partition(pool: &PgPool, lower: i64, upper: i64) -> sqlx::Result<()> {
-    // Bounds of partitions are no parameters; numbers need no quoting. Made first and attached then, which lets reads and
-    // appends go on; and whoever waits for a lock holds up all who come after, so not for long.
-    let statements = format!(
-        "SET LOCAL lock_timeout = '2s';
-        CREATE TABLE repo_event_from_{lower:012} (LIKE repo_event INCLUDING ALL);
-        ALTER TABLE repo_event ATTACH PARTITION repo_event_from_{lower:012} FOR VALUES FROM ({lower}) TO ({upper})"
-    );
-    let mut transaction = pool.begin().await?;
-    sqlx::raw_sql(AssertSqlSafe(statements)).execute(&mut *transaction).await?;
-    transaction.commit().await
 }

@@ -104,12 +104,12 @@ impl Replay {
             (Source::Socket(Box::new(Socket::open(url, from, idle).await?)), place, None)
         } else if arguments.database {
             let pool = database::open("events replay-check", CONNECTIONS).await?;
-            let log = Log::open(Sequencer::new(pool.clone()), from).await?;
+            let log = Log::open(Sequencer::new(&pool), from).await?;
             (Source::Log(log), Place::Database(Verifier::new(pool)), None)
         } else {
             let config = Config::from_env()?;
             let pool = database::open_at(config.database.clone(), "events replay-check", CONNECTIONS).await?;
-            let newest = Sequencer::new(pool.clone()).newest().await?;
+            let newest = Sequencer::new(&pool).newest().await?;
             let url = config.public_url().parse().context("the server has no proper public URL")?;
             let socket = Socket::open(&url, from, idle).await?;
             (Source::Socket(Box::new(socket)), Place::Database(Verifier::new(pool)), Some(newest))

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail, ensure};
 use atproto::event::{self, MAX_FRAME_LEN};
 use common::http;
-use common::sequencer::Sequencer;
+use common::sequencer::{PageLimit, Sequencer};
 use futures_util::{SinkExt as _, StreamExt as _};
 use tokio::time::timeout;
 use tokio_tungstenite::WebSocketStream;
@@ -16,7 +16,7 @@ use tokio_tungstenite::tungstenite::{Bytes, Message};
 use url::Url;
 
 /// Events read from the log at a time.
-const PAGE: u16 = 500;
+const PAGE: PageLimit = PageLimit::of(500);
 /// How long a server may take to begin.
 const START: Duration = Duration::from_secs(20);
 /// The stream's path at a server.
@@ -148,8 +148,10 @@ impl Log {
                 return Ok(Err(End::CaughtUp));
             }
             let page = self.sequencer.list_after(self.position, PAGE).await?;
-            let Some(last) = page.events.last() else { return Ok(Err(End::CaughtUp)) };
-            self.position = last.seq;
+            if page.end == self.position {
+                return Ok(Err(End::CaughtUp));
+            }
+            self.position = page.end;
             for event in page.events {
                 let frame = event::frame(event.kind, &event.body, event.seq);
                 self.page.push_back(frame.with_context(|| format!("the body of event {} is none", event.seq))?);

@@ -3,9 +3,12 @@
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::{State, WebSocketUpgrade};
 use axum::response::{IntoResponse, Response};
+use http::HeaderMap;
+use http::header::USER_AGENT;
 use serde::Deserialize;
 
-use crate::firehose::Firehose;
+use crate::firehose::{Client, Firehose};
+use crate::http::ClientIp;
 use crate::xrpc::{Method, XrpcError, XrpcQuery};
 
 /// The method.
@@ -15,8 +18,8 @@ pub const METHOD: Method = Method::subscription("com.atproto.sync.subscribeRepos
 const MAX_MESSAGE: usize = 1024;
 /// A small part of the default; there is one a subscriber.
 const READ_BUFFER: usize = 4096;
-/// Bytes written before they go to the socket.
-const WRITE_BUFFER: usize = 64 * 1024;
+/// Bytes written before they go to the socket. The buffer keeps its size, so this, too, counts once a subscriber.
+const WRITE_BUFFER: usize = 32 * 1024;
 
 /// Where to begin.
 #[derive(Deserialize)]
@@ -28,6 +31,8 @@ pub struct Params {
 /// Upgrades to a WebSocket. Wrong parameters are told in the stream, by a frame.
 pub async fn handle(
     State(firehose): State<Firehose>,
+    ClientIp(ip): ClientIp,
+    headers: HeaderMap,
     params: Result<XrpcQuery<Params>, XrpcError>,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Response {
@@ -36,7 +41,8 @@ pub async fn handle(
         Err(rejection) => return XrpcError::invalid_request(rejection).into_response(),
     };
     let cursor = params.map(|XrpcQuery(Params { cursor })| cursor);
-    let subscriber = firehose.expect();
+    let agent = headers.get(USER_AGENT).and_then(|agent| agent.to_str().ok()).map(str::to_owned);
+    let subscriber = firehose.expect(Client { ip, agent });
     upgrade
         .max_message_size(MAX_MESSAGE)
         .max_frame_size(MAX_MESSAGE)
