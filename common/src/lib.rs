@@ -2,7 +2,7 @@
 //!
 //! Modules form ranks; a module uses lower ranks only.
 //! * Rank 0: [`clock`], [`config`], [`db`], [`http`], [`telemetry`].
-//! * Rank 1: [`identity`], [`keys`].
+//! * Rank 1: [`identity`], [`jobs`], [`keys`].
 //! * Rank 2: [`account`], [`blob`], [`sequencer`], [`session`].
 //! * Rank 3: [`repo`].
 //! * Rank 4: [`lifecycle`].
@@ -14,6 +14,7 @@ pub mod config;
 pub mod db;
 pub mod http;
 pub mod identity;
+pub mod jobs;
 pub mod keys;
 pub mod lifecycle;
 pub mod repo;

@@ -11,6 +11,7 @@ pub(crate) fn text(endpoints: &Endpoints, data: &DataFolder) -> String {
 Rookery is running.
 
   api        {apis}
+  metrics    {metrics}  (the last one is the worker's)
   PLC        {plc}
   Postgres   {database}
   Redis      {redis}
@@ -34,6 +35,7 @@ From TypeScript, with @atproto/api:  new AtpAgent({{ service: '{api}' }})
 Ctrl-C stops everything. The data stays in {root} until `make clean-data`.
 "#,
         apis = endpoints.pds.join("  "),
+        metrics = endpoints.metrics.join("  "),
         plc = endpoints.plc,
         database = endpoints.database,
         redis = endpoints.redis,

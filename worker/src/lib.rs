@@ -1,3 +1,5 @@
 //! What runs beside the servers: background work, and the operator's commands.
 
+pub mod jobs;
 pub mod ops;
+pub mod runner;

@@ -26,6 +26,8 @@ enum Command {
     Sequencer(ops::SequencerCommand),
     #[command(subcommand)]
     Events(ops::EventsCommand),
+    /// Do the background work until SIGTERM. Takes the settings of the servers; any number of workers share the work.
+    Run,
 }
 
 #[tokio::main]
@@ -35,6 +37,7 @@ async fn main() -> ExitCode {
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let outcome = match arguments.command {
         Command::Migrate => ops::migrate().await.map(|()| Outcome::Sound),
+        Command::Run => ops::run().await.map(|()| Outcome::Sound),
         Command::Repo(command) => command.run().await,
         Command::Sequencer(command) => command.run().await,
         Command::Events(command) => command.run().await,

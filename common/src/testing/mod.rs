@@ -4,6 +4,7 @@
 
 pub mod damage;
 mod database;
+mod lease;
 pub mod log;
 mod plc;
 pub mod seed;
@@ -11,6 +12,7 @@ mod soundness;
 mod tap;
 
 pub use database::TestDb;
+pub use lease::lapse_lease;
 pub use plc::FakePlc;
 pub use soundness::{assert_repo_is_sound, assert_stream_is_sound};
 pub use tap::{Fault, Tap};

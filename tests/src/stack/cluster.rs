@@ -20,19 +20,20 @@ use super::redis::Redis;
 /// The database of the programs.
 const DATABASE: &str = "pds";
 /// What is the same in every stack: easy to sign up to, and with nothing beyond this machine.
-const SETTINGS: [(&str, &str); 8] = [
+const SETTINGS: [(&str, &str); 9] = [
     ("LOG_ENABLED", "true"),
     ("LOG_FORMAT", "text"),
     ("PDS_DEV_MODE", "true"),
+    ("PDS_DRAIN_DELAY_MS", "0"),
     ("PDS_EMAIL_FROM_ADDRESS", "rookery@localhost"),
     ("PDS_HOSTNAME", "localhost"),
     ("PDS_INVITE_REQUIRED", "false"),
     ("PDS_RATE_LIMITS_ENABLED", "false"),
     ("PDS_SERVICE_HANDLE_DOMAINS", ".test"),
 ];
-/// A replica has the time it gives itself to finish requests, and a little more.
-const API_GRACE: Duration = Duration::from_secs(15);
-/// A replica that ends sooner than this after its start will not live longer the next time.
+/// A process has the time it gives itself to finish requests or work, and a little more.
+const GRACE: Duration = Duration::from_secs(15);
+/// A process that ends sooner than this after its start will not live longer the next time.
 const SHORTEST_LIFE: Duration = Duration::from_secs(5);
 
 /// What to start.
@@ -57,7 +58,8 @@ pub struct Options {
 /// A running stack. Dropping it tells every process to stop, without order; [`Stack::stop`] does it properly.
 #[derive(Debug)]
 pub struct Stack {
-    replicas: Vec<Replica>,
+    replicas: Vec<Process>,
+    worker: Option<Process>,
     programs: Programs,
     settings: Settings,
     plc: Plc,
@@ -83,11 +85,13 @@ impl Plc {
     }
 }
 
-/// One process of the api.
+/// One process of the api, or the worker.
 #[derive(Debug)]
-struct Replica {
+struct Process {
     server: Server,
+    /// The port of the api; the worker has none.
     port: u16,
+    metrics: u16,
     started: Instant,
 }
 
@@ -97,6 +101,8 @@ struct Replica {
 pub struct Endpoints {
     /// The replicas' origins.
     pub pds: Vec<String>,
+    /// Where the replicas, and last the worker, have their metrics.
+    pub metrics: Vec<String>,
     /// The PLC directory's origin.
     pub plc: String,
     /// The mail server's URL.
@@ -136,12 +142,14 @@ impl Stack {
             None => Plc::Own(PlcDirectory::start(&data.plc()).await?),
         };
         settings.extend(data.secrets()?);
-        let mut stack = Self { replicas: Vec::new(), programs, settings, plc, mail, redis, postgres, data };
+        let mut stack =
+            Self { replicas: Vec::new(), worker: None, programs, settings, plc, mail, redis, postgres, data };
         stack.add_settings(bind);
         for (index, port) in ports.into_iter().enumerate() {
             let replica = stack.start_replica(index, port).await?;
             stack.replicas.push(replica);
         }
+        stack.worker = Some(stack.start_worker().await?);
         Ok(stack)
     }
 
@@ -165,6 +173,7 @@ impl Stack {
     pub fn endpoints(&self) -> Endpoints {
         Endpoints {
             pds: self.replicas.iter().map(|replica| format!("http://localhost:{}", replica.port)).collect(),
+            metrics: self.ours().map(|process| format!("http://localhost:{}/metrics", process.metrics)).collect(),
             plc: self.plc.url(),
             smtp: self.mail.url(),
             mail: self.mail.folder().to_owned(),
@@ -175,11 +184,13 @@ impl Stack {
         }
     }
 
-    /// The programs that run now, by name, with their process ids: `api` for each replica, `postgres`, `redis`.
+    /// The programs that run now, by name, with their process ids: `api` for each replica, `worker`, `postgres`, `redis`.
     pub fn processes(&self) -> Vec<(String, u32)> {
         let replicas = self.replicas.iter().map(|replica| ("api", &replica.server));
+        let worker = self.worker.iter().map(|worker| ("worker", &worker.server));
         let servers = [("postgres", self.postgres.server()), ("redis", self.redis.server())];
-        let running = replicas.chain(servers).filter_map(|(name, server)| Some((name.to_owned(), server.pid()?)));
+        let running =
+            replicas.chain(worker).chain(servers).filter_map(|(name, server)| Some((name.to_owned(), server.pid()?)));
         running.collect()
     }
 
@@ -196,46 +207,66 @@ impl Stack {
         &self.data
     }
 
-    /// Starts replicas again that end by themselves, as an orchestrator would, and calls `notice` with what happened.
+    /// Starts replicas, and the worker, again that end by themselves, as an orchestrator would, and calls `notice` with what
+    /// happened.
     ///
     /// # Errors
-    /// Returns only when the stack cannot go on: a server ended, or a replica does not stay alive.
+    /// Returns only when the stack cannot go on: a server ended, or one of our own does not stay alive.
     pub async fn keep_alive(&mut self, notice: impl Fn(&str)) -> Result<()> {
         loop {
-            let replicas = self.replicas.iter_mut().map(|replica| Box::pin(replica.server.ended()));
+            let processes = self.replicas.iter_mut().chain(&mut self.worker);
+            let processes = processes.map(|process| Box::pin(process.server.ended()));
             let (status, index) = tokio::select! {
                 status = self.postgres.server_mut().ended() => bail!("Postgres ended ({})", status?),
                 status = self.redis.server_mut().ended() => bail!("Redis ended ({})", status?),
-                (status, index, _) = select_all(replicas) => (status?, index),
+                (status, index, _) = select_all(processes) => (status?, index),
             };
-            let replica = &self.replicas[index];
-            if replica.started.elapsed() < SHORTEST_LIFE {
-                bail!("{} ended ({status}):\n{}", replica.server.name(), replica.server.log_tail());
+            let Some(process) = self.ours().nth(index) else { continue };
+            if process.started.elapsed() < SHORTEST_LIFE {
+                bail!("{} ended ({status}):\n{}", process.server.name(), process.server.log_tail());
             }
-            notice(&format!("{} ended ({status}); starting it again", replica.server.name()));
-            self.replicas[index] = self.start_replica(index, replica.port).await?;
+            notice(&format!("{} ended ({status}); starting it again", process.server.name()));
+            if index < self.replicas.len() {
+                self.replicas[index] = self.start_replica(index, process.port).await?;
+            } else {
+                self.worker = Some(self.start_worker().await?);
+            }
         }
     }
 
-    /// Stops the replicas, then what they need.
+    /// Stops the replicas and the worker, then what they need.
     ///
     /// # Errors
     /// A process can be neither stopped nor killed.
     pub async fn stop(self) -> Result<()> {
-        let replicas = self.replicas.into_iter().map(|replica| replica.server.stop(API_GRACE));
-        join_all(replicas).await.into_iter().collect::<Result<()>>()?;
+        let processes = self.replicas.into_iter().chain(self.worker);
+        let stopping = processes.map(|process| process.server.stop(GRACE));
+        join_all(stopping).await.into_iter().collect::<Result<()>>()?;
         self.redis.stop().await?;
         self.postgres.stop().await
     }
 
-    async fn start_replica(&self, index: usize, port: u16) -> Result<Replica> {
+    /// Replicas and worker.
+    fn ours(&self) -> impl Iterator<Item = &Process> {
+        self.replicas.iter().chain(&self.worker)
+    }
+
+    async fn start_worker(&self) -> Result<Process> {
+        let metrics = port::free(1)?[0];
+        let server = self.programs.start_worker("worker", metrics, &self.settings, &self.data.log("worker")).await?;
+        Ok(Process { server, port: 0, metrics, started: Instant::now() })
+    }
+
+    async fn start_replica(&self, index: usize, port: u16) -> Result<Process> {
         let name = format!("api-{}", index + 1);
         // All replicas are one service: its URL is that of the first one, on whatever port each listens.
         let public_port = self.replicas.first().map_or(port, |first| first.port);
         let mut settings = self.settings.clone();
         settings.insert("PDS_LISTEN_PORT".to_owned(), port.to_string());
         settings.insert("PDS_PORT".to_owned(), public_port.to_string());
+        let metrics = port::free(1)?[0];
+        settings.insert("PDS_METRICS_PORT".to_owned(), metrics.to_string());
         let server = self.programs.start_api(&name, port, &settings, &self.data.log(&name)).await?;
-        Ok(Replica { server, port, started: Instant::now() })
+        Ok(Process { server, port, metrics, started: Instant::now() })
     }
 }

@@ -45,6 +45,18 @@ impl Programs {
         Launch::new(name, self.folder.join("pds-worker")).args(arguments)
     }
 
+    /// Starts a worker, and waits until it works.
+    ///
+    /// # Errors
+    /// It ends before that; the message holds the end of its log.
+    pub async fn start_worker(&self, name: &str, port: u16, settings: &Settings, log: &Path) -> Result<Server> {
+        let metrics = [("PDS_METRICS_PORT", port.to_string())];
+        let launch = Launch::new(name, self.folder.join("pds-worker")).args(["run"]).envs(settings).envs(metrics);
+        let mut server = launch.spawn(log)?;
+        server.until_ready(async || answers_http(port, "/readyz").await).await?;
+        Ok(server)
+    }
+
     /// Starts a server on `port`, and waits until it answers.
     ///
     /// # Errors

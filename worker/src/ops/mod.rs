@@ -8,6 +8,7 @@ mod database;
 mod events;
 mod migrate;
 mod repo;
+mod run;
 mod sequencer;
 
 use std::process::ExitCode;
@@ -15,6 +16,7 @@ use std::process::ExitCode;
 pub use events::EventsCommand;
 pub use migrate::migrate;
 pub use repo::RepoCommand;
+pub use run::run;
 pub use sequencer::SequencerCommand;
 
 /// What a check came to. A command that could not do its work fails with an error instead, which is exit code 2.

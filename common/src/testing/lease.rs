@@ -1,0 +1,20 @@
+//! Workers that die.
+
+use sqlx::PgPool;
+
+/// Ends the leases of the workers of this name, and their claims, as if they had not been heard of for long.
+///
+/// # Panics
+/// If Postgres refuses.
+pub async fn lapse_lease(pool: &PgPool, name: &str) {
+    let update = sqlx::query!(
+        r#"
+            WITH lapsed AS (
+                UPDATE worker_lease SET expires_at = clock_timestamp() WHERE name = $1 RETURNING id
+            )
+            UPDATE job_schedule SET claimed_until = clock_timestamp() FROM lapsed WHERE claimed_by = lapsed.id
+        "#,
+        name,
+    );
+    update.execute(pool).await.expect("an update");
+}

@@ -1,0 +1,118 @@
+//! `pds-worker run`: the background work, until SIGTERM or SIGINT.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use common::clock::Clock;
+use common::config::Config;
+use common::db::{self, PgPool, PoolSettings, SchemaError};
+use common::sequencer::Sequencer;
+use common::telemetry;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use crate::jobs;
+use crate::runner::{Context, Monitor, Runner};
+
+/// How long work waits for a database connection before it fails.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long connections may take to close.
+const CLOSE_LIMIT: Duration = Duration::from_secs(2);
+
+/// Works until SIGTERM or SIGINT, then finishes what runs within `PDS_SHUTDOWN_GRACE_MS`.
+///
+/// Takes the settings of the servers. A database that does not answer is waited for.
+///
+/// # Errors
+/// If the settings are bad, the schema is too old, or the metrics port cannot be used.
+pub async fn run() -> anyhow::Result<()> {
+    let config = Config::from_env()?;
+    telemetry::init(&config.log).context("cannot start logging")?;
+    for warning in &config.warnings {
+        tracing::warn!("{warning}");
+    }
+    let stop = stop_on_signal().context("cannot listen for signals")?;
+    let database = connect(&config).await?;
+    let sequencer = Sequencer::new(&database);
+    let grace = config.deployment.shutdown_grace;
+    let listener = match config.deployment.metrics_port {
+        Some(port) => Some(bind(config.deployment.bind, port).await.context("cannot use PDS_METRICS_PORT")?),
+        None => None,
+    };
+    let context = Context { config: Arc::new(config), clock: Clock::system(), sequencer: sequencer.clone() };
+    let runner = Runner::new(name(), context, &database, jobs::schedules());
+    let monitor = runner.monitor();
+    tracing::info!(name = name(), "working");
+    tokio::select! {
+        () = runner.run(stop, grace) => {}
+        broken = answer(monitor, listener) => broken.context("the metrics listener broke")?,
+    }
+    let closing = async { tokio::join!(sequencer.close(), database.close()) };
+    // What does not close in time is closed by the end of the process.
+    let _ = timeout(CLOSE_LIMIT, closing).await;
+    Ok(())
+}
+
+async fn connect(config: &Config) -> anyhow::Result<PgPool> {
+    let settings = PoolSettings {
+        url: config.database.url.clone(),
+        max_connections: config.database.pool_size,
+        acquire_timeout: ACQUIRE_TIMEOUT,
+    };
+    let database = db::connect(&settings, "pds-worker").context("cannot use the database")?;
+    match db::check_schema(&database).await {
+        Err(error @ SchemaError::TooOld { .. }) => Err(error.into()),
+        Err(SchemaError::Storage(error)) => {
+            tracing::warn!(%error, "the database does not answer; waiting for it");
+            Ok(database)
+        }
+        Ok(()) => Ok(database),
+    }
+}
+
+/// Host and process, for people.
+fn name() -> String {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    format!("{}/{}", host.trim(), std::process::id())
+}
+
+/// Fires on SIGTERM or SIGINT.
+fn stop_on_signal() -> io::Result<CancellationToken> {
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let stop = CancellationToken::new();
+    let fired = stop.clone();
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        fired.cancel();
+    });
+    Ok(stop)
+}
+
+/// Every address of both families unless one is configured; version 4 only where the machine has no version 6.
+async fn bind(address: Option<IpAddr>, port: u16) -> io::Result<TcpListener> {
+    match address {
+        Some(address) => TcpListener::bind((address, port)).await,
+        None => match TcpListener::bind((Ipv6Addr::UNSPECIFIED, port)).await {
+            Err(error) if error.kind() != io::ErrorKind::AddrInUse => {
+                TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).await
+            }
+            bound => bound,
+        },
+    }
+}
+
+/// Answers scrapes, if they are wanted.
+async fn answer(monitor: Monitor, listener: Option<TcpListener>) -> io::Result<()> {
+    match listener {
+        Some(listener) => monitor.serve(listener).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,133 @@
+//! What a worker counts, and whether it is well: `/metrics`, `/livez` and `/readyz` on the metrics port.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::http::{StatusCode, header::CONTENT_TYPE};
+use axum::response::IntoResponse;
+use axum::routing::get;
+use axum::{Router, serve};
+use common::clock::Clock;
+use common::db::PgPool;
+use common::sequencer::Sequencer;
+use common::telemetry::metrics::{self, Counter, Exposition, Gauge, Histogram};
+use tokio::net::TcpListener;
+use tokio::time::timeout;
+
+use super::{Context, Schedule};
+
+/// How long a scrape waits for Postgres.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// What a worker counts, and whether it is well; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Monitor(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    is_ready: AtomicBool,
+    schedules: Vec<(&'static str, Arc<Counts>)>,
+    sequencer: Sequencer,
+    database: PgPool,
+}
+
+/// The runs of one schedule in this worker.
+#[derive(Debug)]
+pub(super) struct Counts {
+    clock: Clock,
+    done: Counter,
+    failed: Counter,
+    duration: Histogram<14>,
+    /// Unix time in seconds of the end of the last run that did not fail.
+    last_done: Gauge,
+}
+
+impl Counts {
+    pub(super) fn new(clock: Clock) -> Self {
+        let duration = Histogram::default();
+        Self { clock, done: Counter::new(), failed: Counter::new(), duration, last_done: Gauge::new() }
+    }
+
+    pub(super) fn finished(&self, is_ok: bool, duration: Duration) {
+        self.duration.observe_duration(duration);
+        if is_ok {
+            self.done.increment();
+            let now = u64::try_from(self.clock.now().timestamp()).unwrap_or_default();
+            self.last_done.set(now);
+        } else {
+            self.failed.increment();
+        }
+    }
+}
+
+impl Monitor {
+    pub(super) fn new(context: &Context, database: &PgPool, schedules: &[(Schedule, Arc<Counts>)]) -> Self {
+        Self(Arc::new(Inner {
+            is_ready: AtomicBool::new(false),
+            schedules: schedules.iter().map(|(schedule, counts)| (schedule.name, Arc::clone(counts))).collect(),
+            sequencer: context.sequencer.clone(),
+            database: database.clone(),
+        }))
+    }
+
+    pub(super) fn set_ready(&self, is_ready: bool) {
+        self.0.is_ready.store(is_ready, Relaxed);
+    }
+
+    /// Answers on the metrics port, for ever.
+    ///
+    /// # Errors
+    /// If the listener breaks.
+    pub async fn serve(self, listener: TcpListener) -> std::io::Result<()> {
+        let router = Router::new()
+            .route("/metrics", get(expose))
+            .route("/livez", get(async || "ok\n"))
+            .route("/readyz", get(ready))
+            .with_state(self);
+        serve(listener, router).await
+    }
+
+    /// The metrics as text.
+    pub async fn text(&self) -> String {
+        let Inner { schedules, sequencer, database, .. } = &*self.0;
+        let mut text = Exposition::default();
+        let runs = "pds_schedule_runs_total";
+        text.counters(runs, "Runs of schedules by this worker, by outcome.");
+        for (name, counts) in schedules {
+            text.sample(runs, &[("schedule", name), ("outcome", "done")], counts.done.get());
+            text.sample(runs, &[("schedule", name), ("outcome", "failed")], counts.failed.get());
+        }
+        let duration = "pds_schedule_duration_seconds";
+        text.histograms(duration, "How long these runs took.");
+        for (name, counts) in schedules {
+            text.histogram(duration, &[("schedule", name)], &counts.duration);
+        }
+        let last = "pds_schedule_last_done_timestamp_seconds";
+        text.gauges(last, "When this worker last finished a run without failure; 0 if it never did.");
+        for (name, counts) in schedules {
+            text.sample(last, &[("schedule", name)], counts.last_done.get());
+        }
+        text.gauge("pds_db_connections", "Connections to Postgres, those for the log aside.", database.size());
+        text.gauge("pds_db_connections_idle", "Of these, connections that nobody uses.", database.num_idle());
+        if let Ok(Ok(place)) = timeout(PATIENCE, sequencer.locate(i64::MAX)).await {
+            text.gauge("pds_sequencer_last_seq", "Seq of the newest event.", place.newest);
+            text.gauge("pds_sequencer_floor_seq", "Seq from which on no event was dropped for its age.", place.floor);
+        }
+        text.finish()
+    }
+}
+
+async fn expose(State(monitor): State<Monitor>) -> impl IntoResponse {
+    ([(CONTENT_TYPE, metrics::CONTENT_TYPE)], monitor.text().await)
+}
+
+/// Fails while the worker has no lease.
+async fn ready(State(monitor): State<Monitor>) -> impl IntoResponse {
+    if monitor.0.is_ready.load(Relaxed) {
+        (StatusCode::OK, "ok\n")
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, "no lease\n")
+    }
+}
