@@ -129,7 +129,13 @@ impl Runner {
                         running.spawn(schedule.run_once(worker, context, jobs, Arc::clone(counts)));
                     }
                 }
-                Ok(None) => sleep(POLL).await,
+                Ok(None) => {
+                    // What ends may be due again at once.
+                    tokio::select! {
+                        () = sleep(POLL) => {}
+                        Some(_) = running.join_next() => {}
+                    }
+                }
                 Err(error) => {
                     warn!(%error, "cannot look for work; trying again");
                     sleep(PAUSE).await;
