@@ -129,6 +129,18 @@ impl Writer {
     }
 }
 
+/// An item of any kind; of a list or map, the number of items or entries that follow.
+pub(crate) enum Item<'a> {
+    Null,
+    Bool(bool),
+    Int(i64),
+    Bytes(&'a [u8]),
+    Text(&'a str),
+    Array(usize),
+    Map(usize),
+    Link(Cid),
+}
+
 /// Reads canonical items from the front of a slice.
 #[derive(Clone, Copy)]
 pub(crate) struct Reader<'a> {
@@ -185,6 +197,21 @@ impl<'a> Reader<'a> {
         match usize::try_from(count) {
             Ok(count) if count <= self.rest.len() => Ok(count),
             _ => Err(WireError::Truncated),
+        }
+    }
+
+    /// Takes whatever comes next.
+    pub(crate) fn item(&mut self) -> Result<Item<'a>, WireError> {
+        let first = *self.rest.first().ok_or(WireError::Truncated)?;
+        match first >> 5 {
+            UNSIGNED | NEGATIVE => self.int().map(Item::Int),
+            BYTES => self.bytes().map(Item::Bytes),
+            TEXT => self.text().map(Item::Text),
+            ARRAY => self.array().map(Item::Array),
+            MAP => self.map().map(Item::Map),
+            TAG => self.cid().map(Item::Link),
+            _ if self.null() => Ok(Item::Null),
+            _ => self.bool().map(Item::Bool),
         }
     }
 

@@ -14,6 +14,9 @@ use crate::syntax::deserialize_text;
 /// Bytes of a CID in binary form: version, codec, hash function, digest length, digest.
 pub const CID_LEN: usize = 36;
 
+/// Characters of its base32.
+const TEXT_LEN: usize = (CID_LEN * 8).div_ceil(5);
+
 const VERSION_1: u8 = 0x01;
 const SHA2_256: u8 = 0x12;
 const DIGEST_LEN: u8 = 32;
@@ -121,7 +124,11 @@ impl FromStr for Cid {
 
 impl fmt::Display for Cid {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "b{}", BASE32_NOPAD.encode(&self.0).to_ascii_lowercase())
+        let mut text = [0; TEXT_LEN];
+        BASE32_NOPAD.encode_mut(&self.0, &mut text);
+        text.make_ascii_lowercase();
+        f.write_str("b")?;
+        f.write_str(std::str::from_utf8(&text).map_err(|_| fmt::Error)?)
     }
 }
 

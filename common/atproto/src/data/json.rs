@@ -221,15 +221,23 @@ impl Serialize for Json<'_> {
             Ipld::Bool(value) => serializer.serialize_bool(*value),
             Ipld::Integer(integer) => i64::try_from(*integer).ok().serialize(serializer),
             Ipld::String(text) => serializer.serialize_str(text),
-            Ipld::Bytes(bytes) => write_special(serializer, BYTES, &BASE64.encode(bytes)),
+            Ipld::Bytes(bytes) => write_bytes(serializer, bytes),
             Ipld::Link(cid) => match Cid::try_from(cid) {
-                Ok(cid) => write_special(serializer, LINK, &cid),
+                Ok(cid) => write_link(serializer, &cid),
                 Err(_) => serializer.serialize_unit(),
             },
             Ipld::List(items) => serializer.collect_seq(items.iter().map(Json)),
             Ipld::Map(entries) => serializer.collect_map(entries.iter().map(|(key, entry)| (key, Json(entry)))),
         }
     }
+}
+
+pub(super) fn write_bytes<S: Serializer>(serializer: S, bytes: &[u8]) -> Result<S::Ok, S::Error> {
+    write_special(serializer, BYTES, &BASE64.encode(bytes))
+}
+
+pub(super) fn write_link<S: Serializer>(serializer: S, cid: &Cid) -> Result<S::Ok, S::Error> {
+    write_special(serializer, LINK, cid)
 }
 
 fn write_special<S: Serializer, T: Serialize + ?Sized>(serializer: S, key: &str, value: &T) -> Result<S::Ok, S::Error> {

@@ -11,10 +11,12 @@ pub mod json;
 mod blob;
 mod cid;
 mod strict;
+mod transcode;
 mod value;
 
 pub use blob::{BlobRef, LegacyBlobRef, RecordBlob, find_blobs};
 pub use cid::{CID_LEN, Cid, CidError, Codec};
 pub use ipld_core::ipld::Ipld;
 pub use strict::{StrictError, check_strict};
+pub use transcode::CborAsJson;
 pub use value::{MAX_DEPTH, MAX_INTEGER, ValueError, check, record_type};

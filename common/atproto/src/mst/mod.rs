@@ -7,7 +7,7 @@
 //! | Task | Item |
 //! |---|---|
 //! | change a tree | [`apply()`], and [`invert`] to check the change as a relay does |
-//! | look up, prove | [`get`], [`path_proof`] |
+//! | look up, prove | [`get`], [`neighbours()`], [`path_proof`] |
 //! | make a tree from sorted entries | [`build()`], [`Builder`] |
 //! | go through a tree | [`Walker`] |
 //!
@@ -19,6 +19,7 @@ mod apply;
 mod build;
 mod edit;
 mod key;
+mod neighbours;
 mod node;
 mod place;
 mod proof;
@@ -34,6 +35,7 @@ use std::sync::Arc;
 pub use apply::{Applied, AppliedOp, Operation, apply, invert};
 pub use build::{Builder, build};
 pub use key::{Key, KeyError, MAX_KEY_LEN, common_prefix, depth};
+pub use neighbours::{Neighbours, neighbours};
 pub use node::{Entry, MAX_NODE_LEN, NewNode, Node, NodeError};
 pub use place::Fault;
 pub use proof::{get, path_proof};

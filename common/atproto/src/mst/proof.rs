@@ -138,6 +138,7 @@ impl<'s, S: BlockSource> Cover<'s, S> {
     }
 }
 
-fn child(node: &Node, place: &Place, layer: u8, index: usize) -> Option<(Cid, Place)> {
+/// The subtree at `index` and its place, if there is one.
+pub(super) fn child(node: &Node, place: &Place, layer: u8, index: usize) -> Option<(Cid, Place)> {
     node.subtrees()[index].map(|cid| (cid, place.below(node, layer, index)))
 }

@@ -1,6 +1,7 @@
 //! Properties of the tree as a whole, over random trees and changes.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::Bound;
 use std::sync::{Arc, LazyLock};
 
 use proptest::collection::{btree_map, vec};
@@ -92,6 +93,12 @@ fn any_change() -> impl Strategy<Value = (Model, Vec<(Key, Option<Cid>)>)> {
     })
 }
 
+fn neighbours_in(model: &Model, key: &Key) -> Neighbours {
+    let after = model.range((Bound::Excluded(key.clone()), Bound::Unbounded)).next();
+    let before = model.range(..key.clone()).next_back();
+    Neighbours { before: before.map(|(key, _)| key.clone()), after: after.map(|(key, _)| key.clone()) }
+}
+
 fn net_changes(old: &Model, new: &Model, ops: &[Operation]) -> BTreeMap<Key, (Option<Cid>, Option<Cid>)> {
     let change = |op: &Operation| {
         let key = op.key();
@@ -146,6 +153,10 @@ proptest! {
             prop_assert!(applied.ops.is_empty() || proof.contains_key(&node.cid), "new nodes lie on the ways to the keys");
         }
 
+        for op in &applied.ops {
+            prop_assert_eq!(neighbours(&new_root, &op.key, &proof), Ok(neighbours_in(&new, &op.key)));
+        }
+
         let mut undo = applied.ops.clone();
         prop_assert_eq!(invert(&new_root, &undo, &proof), Ok(old_root));
         undo.reverse();
@@ -189,6 +200,7 @@ proptest! {
         for key in model.keys().chain([&key]) {
             let expected = model.get(key).copied();
             prop_assert_eq!(get(&root, key, &store), Ok(expected));
+            prop_assert_eq!(neighbours(&root, key, &store), Ok(neighbours_in(&model, key)));
             let proof = path_proof(&root, key, &store).unwrap();
             let proof: Store = proof.iter().map(|(cid, bytes)| (*cid, Arc::new(Node::decode(bytes).unwrap()))).collect();
             prop_assert_eq!(get(&root, key, &proof), Ok(expected));
@@ -239,6 +251,27 @@ proptest! {
     }
 
     #[test]
+    fn a_walk_passes_by_what_is_left_out(model in any_model(150), new in vec(any_key(), 0..6)) {
+        let (_, old) = build_store(&model);
+        let mut model = model;
+        model.extend(new.into_iter().map(|key| (key, value(0))));
+        let (root, store) = build_store(&model);
+        let cache: Store = store.iter().filter(|(cid, _)| !old.contains_key(*cid)).map(|(cid, node)| (*cid, Arc::clone(node))).collect();
+        let mut walker = Walker::new(root);
+        let mut found = BTreeSet::new();
+        loop {
+            match walker.next(&cache) {
+                Ok(Some(Step::Node { cid, .. })) => prop_assert!(found.insert(cid)),
+                Ok(Some(Step::Entry(entry))) => prop_assert_eq!(model.get(&entry.key), Some(&entry.value)),
+                Ok(None) => break,
+                Err(Error::Missing(_)) => walker.leave_out(walker.lookahead(&cache, 3)),
+                Err(error) => panic!("{error}"),
+            }
+        }
+        prop_assert_eq!(found, cache.keys().copied().collect());
+    }
+
+    #[test]
     fn a_node_is_encoded_as_the_data_model_would(model in any_model(60)) {
         for node in build_store(&model).1.values() {
             let block = node.encode();
@@ -278,7 +311,7 @@ proptest! {
         let ops: Vec<_> = keys.iter().map(|key| AppliedOp { key: key.clone(), cid: None, prev: Some(value(1)) }).collect();
         let deletes: Vec<_> = keys.iter().map(|key| Operation::Delete { key: key.clone() }).collect();
         let creates: Vec<_> = keys.iter().map(|key| Operation::Create { key: key.clone(), cid: value(1) }).collect();
-        _ = (apply(&root, &deletes, &store), apply(&root, &creates, &store), invert(&root, &ops, &store));
+        _ = (neighbours(&root, &keys[0], &store), apply(&root, &deletes, &store), apply(&root, &creates, &store), invert(&root, &ops, &store));
         if let Ok((nodes, entries)) = walk(root, &store) {
             let rebuilt = build_store(&entries.into_iter().collect());
             prop_assert_eq!(rebuilt.0, root, "only a well-formed tree is walked to its end");

@@ -27,7 +27,7 @@ use crate::data::Cid;
 ///     }
 /// }
 /// ```
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Walker {
     /// The node to go to at the next step.
     next: Option<(Cid, Place)>,
@@ -35,6 +35,8 @@ pub struct Walker {
     stack: Vec<Visit>,
     /// The walk leaves out the entries below this key and the subtrees that can hold no others.
     from: Option<Key>,
+    /// Subtrees ahead that the walk passes by.
+    left_out: HashSet<Cid>,
 }
 
 /// What a [`Walker`] comes by.
@@ -51,7 +53,7 @@ pub enum Step {
     Entry(Entry),
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Visit {
     node: Arc<Node>,
     place: Place,
@@ -69,12 +71,18 @@ enum Position {
 impl Walker {
     /// A walk through the whole tree at `root`.
     pub fn new(root: Cid) -> Self {
-        Self { next: Some((root, Place::ROOT)), stack: Vec::new(), from: None }
+        Self { next: Some((root, Place::ROOT)), stack: Vec::new(), from: None, left_out: HashSet::new() }
     }
 
     /// A walk through the entries from `key` on, and the nodes on the way to them.
     pub fn starting_at(root: Cid, key: Key) -> Self {
         Self { from: Some(key), ..Self::new(root) }
+    }
+
+    /// Passes by the subtrees at these nodes, which must be ahead: the walk comes by neither the nodes nor anything below
+    /// them, and does not need them.
+    pub fn leave_out(&mut self, nodes: impl IntoIterator<Item = Cid>) {
+        self.left_out.extend(nodes);
     }
 
     /// Goes one step. `None` at the end.
@@ -84,6 +92,9 @@ impl Walker {
     /// [`Walker::lookahead`]. `Malformed`: the walk cannot go on.
     pub fn next(&mut self, source: &impl BlockSource) -> Result<Option<Step>, Error> {
         loop {
+            if self.next.as_ref().is_some_and(|(cid, _)| self.left_out.remove(cid)) {
+                self.next = None;
+            }
             if let Some((cid, place)) = self.next.clone() {
                 let node = load(source, &cid)?;
                 let layer = place.admit(&cid, &node)?;
@@ -161,7 +172,8 @@ struct Lookahead<'a, S> {
 impl<S: BlockSource> Lookahead<'_, S> {
     /// Recursion is bounded by the height of the tree, and the work by the nodes in the source: none is seen twice.
     fn scan(&mut self, cid: Cid, place: &Place) {
-        if self.missing.len() >= self.limit || !self.seen.insert(cid) {
+        let is_left_out = self.walker.left_out.contains(&cid);
+        if self.missing.len() >= self.limit || is_left_out || !self.seen.insert(cid) {
             return;
         }
         let Some(node) = self.source.node(&cid) else {

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use atproto::data::{BlobRef, Cid, Codec, Ipld, MAX_INTEGER, RecordBlob, cbor, check_strict, find_blobs, json};
+use atproto::data::{
+    BlobRef, CborAsJson, Cid, Codec, Ipld, MAX_INTEGER, RecordBlob, cbor, check_strict, find_blobs, json,
+};
 use proptest::prelude::*;
 use serde_json::Value;
 
@@ -55,6 +57,20 @@ fn blob() -> impl Strategy<Value = BlobRef> {
 }
 
 proptest! {
+    #[test]
+    fn cbor_becomes_the_json_of_its_value(value in value()) {
+        let text = serde_json::to_string(&CborAsJson(cbor::encode(&value).unwrap())).unwrap();
+        prop_assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), json::to_json(&value));
+    }
+
+    #[test]
+    fn no_bytes_break_the_way_to_json(bytes in prop::collection::vec(any::<u8>(), 0..60)) {
+        let text = serde_json::to_string(&CborAsJson(&bytes));
+        if let Ok(value) = cbor::decode(&bytes) {
+            prop_assert_eq!(serde_json::from_str::<Value>(&text.unwrap()).unwrap(), json::to_json(&value));
+        }
+    }
+
     #[test]
     fn cbor_round_trips(value in value()) {
         let bytes = cbor::encode(&value).unwrap();
