@@ -13,6 +13,6 @@ mod tokens;
 
 pub use access::AccessAuth;
 pub use admin::AdminAuth;
-pub use reader::ReaderAuth;
+pub use reader::{ReaderAuth, TakeoutAuth};
 pub use refresh::{EndedAuth, RefreshAuth};
 pub use tokens::{AccessScope, AccessToken, SessionTokens, TokenError};

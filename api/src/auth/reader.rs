@@ -36,6 +36,11 @@ impl ReaderAuth {
     }
 }
 
+/// As [`ReaderAuth`], for the methods with which somebody takes their own data along: the session of a taken-down user is
+/// accepted as well.
+#[derive(Clone, Debug)]
+pub struct TakeoutAuth(pub ReaderAuth);
+
 impl<S> FromRequestParts<S> for ReaderAuth
 where
     S: Sync,
@@ -45,21 +50,38 @@ where
     type Rejection = XrpcError;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, XrpcError> {
-        match credentials(parts)? {
-            None => Ok(Self::Anonymous),
-            Some(Credentials::Bearer(token)) => {
-                let token = SessionTokens::from_ref(state).read_access(token)?;
-                // A taken-down user may take the repo along.
-                if token.scope.is_standard() || token.scope == AccessScope::Takendown {
-                    Ok(Self::Owner(token.did))
-                } else {
-                    Err(TokenError::Scope.into())
-                }
-            }
-            Some(Credentials::Other) => Err(XrpcError::auth_required("Invalid authorization header")),
-            Some(basic @ Credentials::Basic { .. }) => {
-                admin::check(&<Arc<Config>>::from_ref(state), &basic).map(|_| Self::Admin)
-            }
+        read(parts, state, AccessScope::is_standard)
+    }
+}
+
+impl<S> FromRequestParts<S> for TakeoutAuth
+where
+    S: Sync,
+    SessionTokens: FromRef<S>,
+    Arc<Config>: FromRef<S>,
+{
+    type Rejection = XrpcError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, XrpcError> {
+        read(parts, state, |scope| scope.is_standard() || scope == AccessScope::Takendown).map(Self)
+    }
+}
+
+/// Reads the credentials; of the sessions only those whose scope is accepted are good.
+fn read<S>(parts: &Parts, state: &S, accepts: impl Fn(AccessScope) -> bool) -> Result<ReaderAuth, XrpcError>
+where
+    SessionTokens: FromRef<S>,
+    Arc<Config>: FromRef<S>,
+{
+    match credentials(parts)? {
+        None => Ok(ReaderAuth::Anonymous),
+        Some(Credentials::Bearer(token)) => {
+            let token = SessionTokens::from_ref(state).read_access(token)?;
+            if accepts(token.scope) { Ok(ReaderAuth::Owner(token.did)) } else { Err(TokenError::Scope.into()) }
+        }
+        Some(Credentials::Other) => Err(XrpcError::auth_required("Invalid authorization header")),
+        Some(basic @ Credentials::Basic { .. }) => {
+            admin::check(&<Arc<Config>>::from_ref(state), &basic).map(|_| ReaderAuth::Admin)
         }
     }
 }
