@@ -1,6 +1,7 @@
-//! Response compression: gzip, for text of some length.
+//! Response compression: gzip and deflate, for text and archives of some length.
 
 use http::{Extensions, HeaderMap, StatusCode, Version, header::CONTENT_TYPE};
+use tower_http::CompressionLevel;
 use tower_http::compression::{
     CompressionLayer,
     predicate::{And, Predicate, SizeAbove},
@@ -11,13 +12,18 @@ const MIN_SIZE: u64 = 1024;
 
 type Rule = And<SizeAbove, fn(StatusCode, Version, &HeaderMap, &Extensions) -> bool>;
 
-/// Compresses JSON and text. Archives and blobs go out as they are: they do not shrink, and they stream.
+/// Compresses JSON, text and archives of repos, all of them as they stream, for clients that accept it. Blobs go out as they
+/// are: most are compressed already.
+///
+/// At the fastest level: a whole repo is compressed while others wait for the same processors.
 pub(super) fn layer() -> CompressionLayer<Rule> {
-    let is_text: fn(StatusCode, Version, &HeaderMap, &Extensions) -> bool = is_text;
-    CompressionLayer::new().gzip(true).compress_when(SizeAbove::new(MIN_SIZE).and(is_text))
+    let shrinks: fn(StatusCode, Version, &HeaderMap, &Extensions) -> bool = shrinks;
+    let layer = CompressionLayer::new().gzip(true).deflate(true).quality(CompressionLevel::Fastest);
+    layer.compress_when(SizeAbove::new(MIN_SIZE).and(shrinks))
 }
 
-fn is_text(_: StatusCode, _: Version, headers: &HeaderMap, _: &Extensions) -> bool {
+fn shrinks(_: StatusCode, _: Version, headers: &HeaderMap, _: &Extensions) -> bool {
+    const SHRINKING: [&str; 4] = ["application/json", "application/javascript", "application/vnd.ipld.car", "text/"];
     let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    ["application/json", "application/javascript", "text/"].iter().any(|prefix| content_type.starts_with(prefix))
+    SHRINKING.iter().any(|prefix| content_type.starts_with(prefix))
 }
