@@ -6,13 +6,17 @@ ALTER TABLE repo ADD COLUMN turn_writer bigint, ADD COLUMN turn_until timestampt
 -- A chain is one or more commits of a repo, each on top of the one before. It is a compare-and-swap on the repo's head, and
 -- applied whole or not at all; what its commits write and take back among themselves is not stored in between. No two
 -- chains of a batch are of the same repo. What belongs to a chain comes in flat arrays; `*_chain` is the 1-based place of
--- the chain an element belongs to. `p_writer` is the replica that asks. Returns one row a chain, in no particular order:
---   verdict 'applied', or 'head_moved', 'busy', 'no_repo', 'deactivated', 'takendown' and nothing changed. 'busy': another
---   transaction holds the repo, or it is another writer's turn.
+-- the chain an element belongs to, `p_reference_record` the 1-based place of the record that refers to a blob.
+-- `p_record_rewritten`: a commit of the chain found the record there. `p_blob_*`: what its commits refer to, also if a later
+-- one takes it back. `p_collection_gained`: the repo's first record in the collection came, or else its last one went.
+-- `p_writer` is the replica that asks. Returns one row a chain, in no particular order:
+--   verdict 'applied', or 'head_moved', 'busy', 'no_repo', 'deactivated', 'takendown', 'blob_missing' and nothing changed.
+--   'busy': another transaction holds the repo, or it is another writer's turn. 'blob_missing': a blob is not there, is
+--   taken down, or is held by another transaction.
 --   'applied_before' if the repo's head is the chain's last commit already: a caller that lost the answer asks again.
 --
--- Lock order, here and everywhere: repo rows, then the sequencer row. This function never waits for a repo row. Whoever
--- changes whether an account may write locks its repo row first; so no commit is numbered behind the #account event that
+-- Lock order, here and everywhere: repo rows, then blob rows, then the sequencer row. This function waits for the last
+-- only. Whoever changes whether an account may write locks its repo row first; so no commit is numbered behind the #account event that
 -- forbids it.
 -- The SET clauses are worth a factor of 3 to 50: without them every statement is planned again at each call, and the
 -- arrays are hash-joined with whole tables.
@@ -34,9 +38,17 @@ CREATE FUNCTION repo_commit_batch_v2(
     p_record_cid bytea[],
     p_record_value bytea[],
     p_record_target text[],
+    p_record_rewritten boolean[],
+    p_reference_record integer[],
+    p_reference_cid bytea[],
+    p_blob_chain integer[],
+    p_blob_cid bytea[],
     p_dropped_record_chain integer[],
     p_dropped_record_collection text[],
     p_dropped_record_rkey text[],
+    p_collection_chain integer[],
+    p_collection_name text[],
+    p_collection_gained boolean[],
     p_node_chain integer[],
     p_node_cid bytea[],
     p_node_rev text[],
@@ -56,6 +68,7 @@ DECLARE
     v_verdict text[] := array_fill('no_repo'::text, ARRAY[cardinality(p_account)]);
     v_locked bigint[];
     v_applied integer[] := '{}';
+    v_blobs bigint[];
     v_now timestamptz := clock_timestamp();
     v_row record;
 BEGIN
@@ -96,6 +109,26 @@ BEGIN
         END IF;
     END LOOP;
 
+    IF cardinality(p_blob_chain) > 0 THEN
+        -- Locked, so that nobody deletes a blob that a record is about to refer to.
+        SELECT coalesce(array_agg(held.place), '{}') INTO v_blobs
+        FROM (
+            SELECT w.place
+            FROM unnest(p_blob_chain, p_blob_cid) WITH ORDINALITY AS w (ordinal, cid, place)
+            JOIN blob b ON b.account_id = p_account[w.ordinal] AND b.cid = w.cid
+            WHERE w.ordinal = ANY (v_applied) AND b.takedown_ref IS NULL
+            FOR SHARE OF b SKIP LOCKED
+        ) AS held;
+        FOR v_row IN
+            SELECT DISTINCT w.ordinal
+            FROM unnest(p_blob_chain) WITH ORDINALITY AS w (ordinal, place)
+            WHERE w.ordinal = ANY (v_applied) AND w.place <> ALL (v_blobs)
+        LOOP
+            v_verdict[v_row.ordinal] := 'blob_missing';
+            v_applied := array_remove(v_applied, v_row.ordinal);
+        END LOOP;
+    END IF;
+
     IF cardinality(v_applied) > 0 THEN
         IF cardinality(p_dropped_record_chain) > 0 THEN
             DELETE FROM record t
@@ -104,6 +137,11 @@ BEGIN
             WHERE d.ordinal = ANY (v_applied)
                 AND t.account_id = p_account[d.ordinal] AND t.collection = d.collection AND t.rkey = d.rkey;
             DELETE FROM backlink t
+            USING unnest(p_dropped_record_chain, p_dropped_record_collection, p_dropped_record_rkey)
+                AS d (ordinal, collection, rkey)
+            WHERE d.ordinal = ANY (v_applied)
+                AND t.account_id = p_account[d.ordinal] AND t.collection = d.collection AND t.rkey = d.rkey;
+            DELETE FROM record_blob t
             USING unnest(p_dropped_record_chain, p_dropped_record_collection, p_dropped_record_rkey)
                 AS d (ordinal, collection, rkey)
             WHERE d.ordinal = ANY (v_applied)
@@ -129,6 +167,43 @@ BEGIN
                 WHERE w.ordinal = ANY (v_applied) AND w.target IS NOT NULL
                 ON CONFLICT (account_id, collection, rkey) DO UPDATE SET target = excluded.target;
             END IF;
+
+            -- What is written anew refers to what its new version says.
+            IF true = ANY (p_record_rewritten) THEN
+                DELETE FROM record_blob t
+                USING unnest(p_record_chain, p_record_collection, p_record_rkey, p_record_rewritten)
+                    AS w (ordinal, collection, rkey, rewritten)
+                WHERE w.rewritten AND w.ordinal = ANY (v_applied)
+                    AND t.account_id = p_account[w.ordinal] AND t.collection = w.collection AND t.rkey = w.rkey;
+            END IF;
+        END IF;
+
+        IF cardinality(p_blob_chain) > 0 THEN
+            INSERT INTO record_blob (account_id, cid, collection, rkey, rev)
+            SELECT
+                p_account[p_record_chain[w.record]], w.cid, p_record_collection[w.record], p_record_rkey[w.record],
+                p_record_rev[w.record]
+            FROM unnest(p_reference_record, p_reference_cid) AS w (record, cid)
+            WHERE p_record_chain[w.record] = ANY (v_applied);
+
+            UPDATE blob t
+            SET state = 'permanent'
+            FROM unnest(p_blob_chain, p_blob_cid) AS w (ordinal, cid)
+            WHERE w.ordinal = ANY (v_applied)
+                AND t.account_id = p_account[w.ordinal] AND t.cid = w.cid AND t.state = 'temporary';
+        END IF;
+
+        IF cardinality(p_collection_chain) > 0 THEN
+            DELETE FROM repo_collection t
+            USING unnest(p_collection_chain, p_collection_name, p_collection_gained) AS c (ordinal, name, gained)
+            WHERE NOT c.gained AND c.ordinal = ANY (v_applied)
+                AND t.account_id = p_account[c.ordinal] AND t.collection = c.name;
+
+            INSERT INTO repo_collection (account_id, collection)
+            SELECT p_account[c.ordinal], c.name
+            FROM unnest(p_collection_chain, p_collection_name, p_collection_gained) AS c (ordinal, name, gained)
+            WHERE c.gained AND c.ordinal = ANY (v_applied)
+            ON CONFLICT DO NOTHING;
         END IF;
 
         IF cardinality(p_dropped_node_chain) > 0 THEN

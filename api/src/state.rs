@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use axum::extract::FromRef;
 use common::{
     account::Accounts,
+    blob::Blobs,
     clock::Clock,
     config::Config,
     db::PgPool,
@@ -50,6 +51,8 @@ pub struct AppState {
     pub lifecycle: Lifecycle,
     /// Repositories.
     pub repos: Repos,
+    /// Blobs.
+    pub blobs: Blobs,
     /// The log of events.
     pub sequencer: Sequencer,
     /// The event stream of this replica.
@@ -96,6 +99,7 @@ impl AppState {
             resolver: services.resolver.clone(),
             handle_resolver: handle_resolver(&config, web)?,
             repos: Repos::new(database.clone(), services.keys.clone(), clock.clone()),
+            blobs: Blobs::new(database.clone()),
             firehose: Firehose::start(sequencer.clone(), clock.clone(), stream, shutdown.clone()),
             lifecycle: Lifecycle::new(services, policy),
             methods: MethodMetrics::default(),

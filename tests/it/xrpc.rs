@@ -3,3 +3,4 @@
 mod repo_races;
 mod repo_round_robin;
 mod sync_archives;
+mod sync_lists;

@@ -71,6 +71,22 @@ impl Scene {
         self.api.call(apply_writes::METHOD).bearer(&self.alice.access).json(&input).send().await.expect_ok()
     }
 
+    /// Gives Alice a blob.
+    pub(in crate::xrpc) async fn upload(&self, bytes: &[u8]) -> Cid {
+        seed::blob(&self.api.db.pool(), &self.alice.did, bytes).await
+    }
+
+    /// The write of a new record that refers to blobs.
+    pub(in crate::xrpc) fn showing(rkey: &str, blobs: &[Cid]) -> Value {
+        let reference = |cid: &Cid| {
+            let link = json!({ "$link": cid.to_string() });
+            json!({ "$type": "blob", "ref": link, "mimeType": "image/png", "size": 1 })
+        };
+        let value = json!({ "images": blobs.iter().map(reference).collect::<Vec<_>>() });
+        let action = "com.atproto.repo.applyWrites#create";
+        json!({ "$type": action, "collection": COLLECTION, "rkey": rkey, "value": value })
+    }
+
     /// A query of a stranger's about Alice's repo.
     pub(in crate::xrpc) async fn query(&self, method: Method, params: &[(&str, &str)]) -> Reply {
         self.query_as(Caller::Stranger, method, params).await

@@ -83,6 +83,12 @@ pub async fn delete_references(
     store::delete_references(conn, account, references).await
 }
 
+/// The first of `cids` that a record of this account may not refer to: nobody uploaded it, or it is taken down.
+pub async fn find_missing(conn: &mut PgConnection, account: AccountId, cids: &[Cid]) -> sqlx::Result<Option<Cid>> {
+    let there = store::list_usable(conn, account, cids).await?;
+    Ok(cids.iter().find(|cid| !there.contains(cid)).copied())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -138,6 +144,10 @@ mod tests {
 
         seed::blob(&db.pool(), &seed::did_of("alice.test"), b"here").await;
         seed::blob(&db.pool(), &seed::did_of("bob.test"), b"there").await;
+        let conn = &mut *db.pool().acquire().await.unwrap();
+        let (here, there) = (Cid::raw(b"here"), Cid::raw(b"there"));
+        assert_eq!(find_missing(conn, alice, &[here, there]).await.unwrap(), Some(there));
+        assert_eq!(find_missing(conn, alice, &[here, here]).await.unwrap(), None);
         let missing = blobs.list_missing(alice, None, 10).await.unwrap();
         assert_eq!(missing, [reference(b"there", "b")], "once, though two records refer to it");
         assert_eq!(blobs.list_missing(alice, Some(missing[0].cid), 10).await.unwrap(), []);

@@ -107,3 +107,20 @@ pub(super) async fn delete_references(
     }
     Ok(deleted)
 }
+
+/// Those of `cids` that the account has and that are not taken down.
+pub(super) async fn list_usable(conn: &mut PgConnection, account: AccountId, cids: &[Cid]) -> sqlx::Result<Vec<Cid>> {
+    let wanted: Vec<&[u8]> = cids.iter().map(|cid| cid.as_bytes().as_slice()).collect();
+    let rows = sqlx::query_scalar!(
+        r#"
+            SELECT cid AS "cid: CidColumn"
+            FROM blob
+            WHERE account_id = $1 AND cid = ANY ($2) AND takedown_ref IS NULL
+        "#,
+        account.get(),
+        &wanted as _,
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows.into_iter().map(|cid| cid.0).collect())
+}

@@ -10,6 +10,7 @@ use atproto::mst::{NewNode, Node};
 use atproto::syntax::{Datetime, Nsid, RecordKey, Tid};
 use bytes::Bytes;
 
+use super::collections::CollectionChange;
 use super::nodes::NodeError;
 use super::plan::{Draft, Plan, PlanError, PlannedCommit, Refusal, WrittenRecord};
 use super::prepare::{PreparedWrite, RecordPath};
@@ -32,6 +33,10 @@ pub(super) struct PlannedChain {
     pub(super) events: Vec<Bytes>,
     pub(super) written: Vec<WrittenRecord>,
     pub(super) dropped: Vec<(Nsid, RecordKey)>,
+    /// What any of the commits refers to, each once.
+    pub(super) blobs: Vec<Cid>,
+    /// What the chain as a whole begins or ends.
+    pub(super) collections: Vec<CollectionChange>,
     /// With the rev of the commit that brings them.
     pub(super) added_nodes: Vec<(Tid, NewNode)>,
     pub(super) dropped_nodes: Vec<Cid>,
@@ -40,6 +45,8 @@ pub(super) struct PlannedChain {
 impl From<PlannedCommit> for PlannedChain {
     fn from(commit: PlannedCommit) -> Self {
         let rev = commit.head.rev;
+        let mut blobs = Vec::new();
+        add_blobs(&mut blobs, &commit.written);
         Self {
             account: commit.account,
             expected: commit.expected,
@@ -49,6 +56,8 @@ impl From<PlannedCommit> for PlannedChain {
             events: vec![commit.event],
             written: commit.written,
             dropped: commit.dropped,
+            blobs,
+            collections: commit.collections,
             added_nodes: commit.added_nodes.into_iter().map(|node| (rev, node)).collect(),
             dropped_nodes: commit.dropped_nodes,
         }
@@ -71,6 +80,14 @@ impl PlannedChain {
             let dropped = commit.dropped.iter().any(|(collection, rkey)| record.is_at(collection, rkey));
             !overwritten && !dropped
         });
+        add_blobs(&mut self.blobs, &commit.written);
+        for change in commit.collections {
+            // What ends and begins again, or the other way round, is as it was.
+            match self.collections.iter().position(|earlier| earlier.collection == change.collection) {
+                Some(earlier) => drop(self.collections.swap_remove(earlier)),
+                None => self.collections.push(change),
+            }
+        }
         self.written.extend(commit.written);
         self.dropped.extend(commit.dropped);
         let mut gone: HashSet<Cid> = commit.dropped_nodes.into_iter().collect();
@@ -98,6 +115,14 @@ impl PlannedChain {
             record.collection == *collection && record.target.as_deref().is_some_and(|at| at == target)
         });
         linking.map(|record| RecordPath { collection: record.collection.clone(), rkey: record.rkey.clone() })
+    }
+}
+
+fn add_blobs(blobs: &mut Vec<Cid>, written: &[WrittenRecord]) {
+    for cid in written.iter().flat_map(|record| &record.blobs) {
+        if !blobs.contains(cid) {
+            blobs.push(*cid);
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! Repositories: the only way to write one, and every way to read one.
 //!
-//! Owns `repo`, `record`, `mst_node` and `backlink`. A write goes through [`Repos::apply_writes`]:
+//! Owns `repo`, `record`, `mst_node`, `backlink` and `repo_collection`. A write goes through [`Repos::apply_writes`]:
 //!
 //! 1. [`PreparedWrite`]: checked against its schema and encoded, whatever state the repo is in.
 //! 2. `queue`: in a replica, the writes of one repo wait for each other. Those that waited for one commit go on together, as
@@ -15,6 +15,7 @@
 //! here is needed for correctness.
 
 mod chain;
+mod collections;
 mod commit;
 mod export;
 mod genesis;

@@ -12,6 +12,7 @@ use atproto::mst::{self, BlockSource, Key, NewNode, Node, Operation};
 use atproto::syntax::{Datetime, Did, Nsid, RecordKey, Tid};
 use bytes::Bytes;
 
+use super::collections::{self, CollectionChange};
 use super::prepare::{PreparedRecord, PreparedWrite, RecordPath, SwapRecord, is_link};
 use super::store::Head;
 use crate::db::AccountId;
@@ -26,6 +27,10 @@ pub(super) struct WrittenRecord {
     pub(super) value: Bytes,
     /// What the record points at: `None` if records of its kind point at nothing, empty if this one lost its target.
     pub(super) target: Option<String>,
+    /// The blobs it refers to, each once.
+    pub(super) blobs: Vec<Cid>,
+    /// True if there was a record before, whose references to blobs end.
+    pub(super) rewritten: bool,
 }
 
 impl WrittenRecord {
@@ -44,6 +49,7 @@ pub(super) struct PlannedCommit {
     pub(super) event: Bytes,
     pub(super) written: Vec<WrittenRecord>,
     pub(super) dropped: Vec<(Nsid, RecordKey)>,
+    pub(super) collections: Vec<CollectionChange>,
     pub(super) added_nodes: Vec<NewNode>,
     pub(super) dropped_nodes: Vec<Cid>,
 }
@@ -130,8 +136,11 @@ impl Draft<'_> {
             return Err(Refusal::CommitSwap(self.head.cid).into());
         }
         let applied = mst::apply(&self.head.root, &operations, source)?;
-        check_inverse(&applied, &self.head.root)?;
-        self.commit(&changes, applied).map(|commit| Plan::Commit(Box::new(commit)))
+        let nodes = proof_nodes(&applied)?;
+        check_inverse(&applied, &self.head.root, &nodes)?;
+        let collections =
+            collections::changes(&applied.root, &applied.ops, &nodes).map_err(|_| PlanError::NotInvertible)?;
+        self.commit(&changes, applied, collections).map(|commit| Plan::Commit(Box::new(commit)))
     }
 
     /// The net change of every path the writes touch, in the order they touch them first.
@@ -146,7 +155,12 @@ impl Draft<'_> {
         Ok(changes.list)
     }
 
-    fn commit(&self, changes: &[Change<'_>], applied: mst::Applied) -> Result<PlannedCommit, PlanError> {
+    fn commit(
+        &self,
+        changes: &[Change<'_>],
+        applied: mst::Applied,
+        collections: Vec<CollectionChange>,
+    ) -> Result<PlannedCommit, PlanError> {
         let commit = UnsignedCommit { did: self.did.clone(), rev: self.rev, data: applied.root }.sign(self.key);
         let (cid, commit_block) = commit.to_block();
         let head = Head { cid, rev: self.rev, root: applied.root };
@@ -174,19 +188,22 @@ impl Draft<'_> {
             event: event.encode().into(),
             written,
             dropped: changes.iter().filter_map(Change::dropped).collect(),
+            collections,
             added_nodes: applied.added,
             dropped_nodes: applied.removed,
         })
     }
 }
 
+/// The nodes of the new tree that a reader of the event has.
+fn proof_nodes(applied: &mst::Applied) -> Result<HashMap<Cid, Arc<Node>>, PlanError> {
+    let decode = |(cid, block): &(Cid, Bytes)| Some((*cid, Arc::new(Node::decode(block).ok()?)));
+    applied.proof.iter().map(decode).collect::<Option<_>>().ok_or(PlanError::NotInvertible)
+}
+
 /// A relay undoes the operations on the event's blocks alone and expects the tree before. So do we, before it sees them.
-fn check_inverse(applied: &mst::Applied, before: &Cid) -> Result<(), PlanError> {
-    let mut nodes = HashMap::with_capacity(applied.proof.len());
-    for (cid, block) in &applied.proof {
-        nodes.insert(*cid, Arc::new(Node::decode(block).map_err(|_| PlanError::NotInvertible)?));
-    }
-    match mst::invert(&applied.root, &applied.ops, &nodes) {
+fn check_inverse(applied: &mst::Applied, before: &Cid, nodes: &HashMap<Cid, Arc<Node>>) -> Result<(), PlanError> {
+    match mst::invert(&applied.root, &applied.ops, nodes) {
         Ok(root) if root == *before => Ok(()),
         _ => Err(PlanError::NotInvertible),
     }
@@ -269,6 +286,8 @@ impl<'a> Change<'a> {
             cid: record.cid,
             value: record.value.clone(),
             target: record.target.clone().or_else(|| lost_target.then(String::new)),
+            blobs: record.blobs.clone(),
+            rewritten: self.before.is_some(),
         })
     }
 

@@ -64,9 +64,6 @@ pub enum RecordError {
     /// A blob reference in the form that was given up in 2023.
     #[error("Legacy blobs are not allowed")]
     LegacyBlob,
-    /// A blob that nobody uploaded to this account.
-    #[error("Could not find blob: {0}")]
-    BlobNotFound(Cid),
     /// The value has no DAG-CBOR form.
     #[error("Record cannot be encoded: {0}")]
     Encoding(#[from] data::cbor::CborError),
@@ -81,6 +78,8 @@ pub struct PreparedRecord {
     pub value: Bytes,
     /// The account or record it points at, if it is a follow, block, like or repost.
     pub(super) target: Option<String>,
+    /// The blobs it refers to, each once.
+    pub(super) blobs: Vec<Cid>,
     /// What the schemas say; `None` if they were not asked.
     pub validation: Option<ValidationStatus>,
 }
@@ -94,10 +93,10 @@ impl PreparedRecord {
     pub fn new(path: &RecordPath, mut value: Ipld, validate: Option<bool>) -> Result<Self, RecordError> {
         set_type(&mut value, &path.collection)?;
         let validation = check_schema(path, &value, validate)?;
-        check_blobs(&value)?;
+        let blobs = referenced_blobs(&value)?;
         let target = link_target(&path.collection, &value);
         let value = Bytes::from(data::cbor::encode(&value)?);
-        Ok(Self { cid: Cid::dag_cbor(&value), value, target, validation })
+        Ok(Self { cid: Cid::dag_cbor(&value), value, target, blobs, validation })
     }
 }
 
@@ -129,13 +128,17 @@ fn check_schema(
     }
 }
 
-/// A record may only refer to blobs its account has uploaded. There is no upload yet, so no blob is ever found.
-fn check_blobs(value: &Ipld) -> Result<(), RecordError> {
-    match data::find_blobs(value).first() {
-        None => Ok(()),
-        Some(RecordBlob::Legacy(_)) => Err(RecordError::LegacyBlob),
-        Some(blob) => Err(RecordError::BlobNotFound(blob.cid())),
+/// The blobs that a new record refers to, each once. Whether its account has them, the commit finds out.
+fn referenced_blobs(value: &Ipld) -> Result<Vec<Cid>, RecordError> {
+    let mut blobs = Vec::new();
+    for blob in data::find_blobs(value) {
+        match blob {
+            RecordBlob::Legacy(_) => return Err(RecordError::LegacyBlob),
+            RecordBlob::Typed(blob) if blobs.contains(&blob.cid) => {}
+            RecordBlob::Typed(blob) => blobs.push(blob.cid),
+        }
     }
+    Ok(blobs)
 }
 
 /// True for the collections whose records point at one account or record.

@@ -12,6 +12,7 @@ use super::nodes::NodeError;
 use super::queue::{Outcome, Request};
 use super::store::{self, Head};
 use super::write::WriteError;
+use crate::blob;
 use crate::db::{self, AccountId};
 
 /// How long writes run against other replicas before they give up.
@@ -132,7 +133,7 @@ impl Repos {
 
     /// Stores the chain; false if another commit came first.
     async fn store_chain(&self, chain: PlannedChain) -> Result<bool, WriteError> {
-        let (account, head, nodes) = (chain.account, chain.head, chain.added_nodes.clone());
+        let (account, head, nodes, blobs) = (chain.account, chain.head, chain.added_nodes.clone(), chain.blobs.clone());
         // Unless the chain is known to stand, what is known of the head is worth nothing.
         self.heads.forget(account);
         match self.committer.submit(chain).await? {
@@ -144,6 +145,13 @@ impl Repos {
                 Ok(true)
             }
             Verdict::LostRace => Ok(false),
+            Verdict::BlobMissing => {
+                match blob::find_missing(&mut *self.pool.acquire().await?, account, &blobs).await? {
+                    Some(missing) => Err(WriteError::BlobNotFound(missing)),
+                    // It was held for a moment, or has come meanwhile.
+                    None => Ok(false),
+                }
+            }
             Verdict::NoRepo => Err(WriteError::RepoNotFound),
             Verdict::Deactivated => Err(WriteError::Deactivated),
             Verdict::Takendown => Err(WriteError::Takendown),

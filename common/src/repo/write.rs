@@ -35,6 +35,9 @@ pub enum WriteError {
     /// The account is taken down.
     #[error("Account has been taken down")]
     Takendown,
+    /// A record refers to a blob that nobody uploaded to this account, or that is taken down.
+    #[error("Could not find blob: {0}")]
+    BlobNotFound(Cid),
     /// The writes do not fit the repo's state, or are too many for one commit.
     #[error(transparent)]
     Refused(#[from] Refusal),
@@ -101,7 +104,9 @@ impl Repos {
                     }
                 }
                 // One of them is to blame, and must not fail the others.
-                Err(WriteError::Commit(CommitError::Refused(_)) | WriteError::Damaged(_)) if requests.len() > 1 => {
+                Err(
+                    WriteError::Commit(CommitError::Refused(_)) | WriteError::Damaged(_) | WriteError::BlobNotFound(_),
+                ) if requests.len() > 1 => {
                     for request in requests {
                         let outcome = self.write_one(service.account(), &request).await;
                         request.answer(outcome);

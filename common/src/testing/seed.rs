@@ -284,3 +284,25 @@ pub async fn blob(pool: &PgPool, did: &str, bytes: &[u8]) -> Cid {
     query.execute(pool).await.expect("a blob");
     cid
 }
+
+/// Hides a blob of all accounts that have it, as a moderator would.
+///
+/// # Panics
+/// If Postgres refuses.
+pub async fn take_blob_down(pool: &PgPool, cid: Cid) {
+    let query = sqlx::query!("UPDATE blob SET takedown_ref = 'test' WHERE cid = $1", cid.as_bytes().as_slice());
+    query.execute(pool).await.expect("an update");
+}
+
+/// Loses a blob that records may refer to.
+///
+/// # Panics
+/// If Postgres refuses.
+pub async fn lose_blob(pool: &PgPool, did: &str, cid: Cid) {
+    let query = sqlx::query!(
+        "DELETE FROM blob WHERE account_id = (SELECT id FROM account WHERE did = $1) AND cid = $2",
+        did,
+        cid.as_bytes().as_slice(),
+    );
+    query.execute(pool).await.expect("a deletion");
+}

@@ -3,22 +3,22 @@
 //! It shares no code with the operator's check, `repo::Verifier`, and holds everything in memory: each keeps an eye on the
 //! other.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use atproto::commit::Commit;
 use atproto::crypto::PublicKey;
-use atproto::data::{Cid, Ipld, cbor};
+use atproto::data::{Cid, Ipld, cbor, find_blobs};
 use atproto::event::{Event, Frame, frame};
 use atproto::mst::{self, Key};
 use atproto::syntax::{Did, Tid};
-use sqlx::PgPool;
+use sqlx::{PgConnection, PgPool};
 
 use crate::db::{AccountId, CidColumn, TextColumn};
 use crate::sequencer::{PageLimit, START, Sequencer};
 
 /// Checks that a repo's rows fit together and are complete: the commit is signed and names the tree, the stored nodes are
-/// exactly those of the tree that the stored records make, the records are counted right, and the links are those of the
-/// records.
+/// exactly those of the tree that the stored records make, the records are counted right, and the links, the collections and
+/// the references to blobs are those of the records.
 ///
 /// # Panics
 /// If they do not, or there is no such repo.
@@ -55,14 +55,18 @@ pub async fn assert_repo_is_sound(pool: &PgPool, account: AccountId) {
     );
     let records = records.fetch_all(&mut *snapshot).await.expect("records");
     assert_eq!(usize::try_from(repo.record_count), Ok(records.len()), "records are counted");
-    let (mut entries, mut targets) = (BTreeMap::new(), BTreeMap::new());
+    let (mut entries, mut targets, mut references) = (BTreeMap::new(), BTreeMap::new(), BTreeSet::new());
     for record in records {
         let key = record.key.0;
         assert_eq!(Cid::dag_cbor(&record.value), record.cid.0, "{key}");
         assert!(record.rev.0 <= repo.rev.0, "{key}");
         targets.extend(target(&key, &record.value).map(|target| (key.clone(), target)));
+        let blobs = cbor::decode(&record.value).map(|value| find_blobs(&value)).unwrap_or_default();
+        references.extend(blobs.iter().map(|blob| (blob.cid(), key.clone())));
         entries.insert(key, record.cid.0);
     }
+    assert_collections(&mut snapshot, account, &entries).await;
+    assert_references(&mut snapshot, account, &references).await;
 
     let nodes = sqlx::query!(
         r#"SELECT cid AS "cid: CidColumn", rev AS "rev: TextColumn<Tid>", bytes FROM mst_node WHERE account_id = $1"#,
@@ -84,6 +88,27 @@ pub async fn assert_repo_is_sound(pool: &PgPool, account: AccountId) {
         links.fetch_all(&mut *snapshot).await.expect("links").into_iter().map(|row| (row.key.0, row.target)).collect();
     links.retain(|_, target| !target.is_empty());
     assert_eq!(links, targets, "the links are those of the records");
+}
+
+async fn assert_collections(conn: &mut PgConnection, account: AccountId, entries: &BTreeMap<Key, Cid>) {
+    let query = sqlx::query_scalar!("SELECT collection FROM repo_collection WHERE account_id = $1", account.get());
+    let stored: BTreeSet<String> = query.fetch_all(conn).await.expect("collections").into_iter().collect();
+    let collections = entries.keys().map(|key| key.collection().to_owned());
+    assert_eq!(stored, collections.collect(), "the collections are those of the records");
+}
+
+async fn assert_references(conn: &mut PgConnection, account: AccountId, expected: &BTreeSet<(Cid, Key)>) {
+    let query = sqlx::query!(
+        r#"
+            SELECT cid AS "cid: CidColumn", collection || '/' || rkey AS "key!: TextColumn<Key>"
+            FROM record_blob
+            WHERE account_id = $1
+        "#,
+        account.get(),
+    );
+    let stored = query.fetch_all(conn).await.expect("references");
+    let stored: BTreeSet<_> = stored.into_iter().map(|row| (row.cid.0, row.key.0)).collect();
+    assert_eq!(stored, *expected, "the references to blobs are those of the records");
 }
 
 /// What a follow, block, like or repost points at; only well-formed targets are links.

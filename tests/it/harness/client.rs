@@ -60,6 +60,14 @@ impl Client {
         json(self.query(method, params)).await
     }
 
+    /// Calls a query that gives JSON, as the owner of a session.
+    ///
+    /// # Errors
+    /// A [`Refusal`], or the server cannot be reached.
+    pub(crate) async fn get_as(&self, token: &str, method: &str, params: &[(&str, &str)]) -> Result<Value> {
+        json(self.query(method, params).bearer_auth(token)).await
+    }
+
     /// Calls a query that gives something else.
     ///
     /// # Errors

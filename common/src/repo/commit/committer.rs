@@ -35,6 +35,8 @@ pub(in crate::repo) enum Verdict {
     Deactivated,
     /// The account may not write.
     Takendown,
+    /// A blob that a record refers to is not there, or somebody else is at work on it.
+    BlobMissing,
 }
 
 /// Why a commit got no verdict.

@@ -135,6 +135,7 @@ impl Delivery {
                 Outcome::NoRepo => Ok(Verdict::NoRepo),
                 Outcome::Deactivated => Ok(Verdict::Deactivated),
                 Outcome::Takendown => Ok(Verdict::Takendown),
+                Outcome::BlobMissing => Ok(Verdict::BlobMissing),
             };
         }
         verdicts

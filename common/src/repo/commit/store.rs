@@ -4,6 +4,7 @@ use atproto::syntax::Tid;
 use sqlx::PgConnection;
 
 use super::super::chain::PlannedChain;
+use super::super::plan::WrittenRecord;
 use super::super::store::Head;
 use crate::db::{AccountId, CidColumn, TextColumn};
 
@@ -30,6 +31,8 @@ pub(in crate::repo) enum Outcome {
     NoRepo,
     Deactivated,
     Takendown,
+    /// A blob that a commit refers to is not there, or somebody else is at work on it.
+    BlobMissing,
 }
 
 /// A batch of chains in the flat form of `repo_commit_batch_v2`: one array a column, `*_chain` naming the 1-based place of
@@ -52,9 +55,17 @@ pub(in crate::repo) struct CommitBatch<'a> {
     record_cid: Vec<&'a [u8]>,
     record_value: Vec<&'a [u8]>,
     record_target: Vec<Option<&'a str>>,
+    record_rewritten: Vec<bool>,
+    reference_record: Vec<i32>,
+    reference_cid: Vec<&'a [u8]>,
+    blob_chain: Vec<i32>,
+    blob_cid: Vec<&'a [u8]>,
     dropped_record_chain: Vec<i32>,
     dropped_record_collection: Vec<&'a str>,
     dropped_record_rkey: Vec<&'a str>,
+    collection_chain: Vec<i32>,
+    collection_name: Vec<&'a str>,
+    collection_gained: Vec<bool>,
     node_chain: Vec<i32>,
     node_cid: Vec<&'a [u8]>,
     node_rev: Vec<String>,
@@ -87,18 +98,21 @@ impl<'a> CommitBatch<'a> {
             self.event.push(event);
         }
         for record in &chain.written {
-            self.record_chain.push(place);
-            self.record_collection.push(record.collection.as_str());
-            self.record_rkey.push(record.rkey.as_str());
-            self.record_rev.push(record.rev.to_string());
-            self.record_cid.push(record.cid.as_bytes());
-            self.record_value.push(&record.value);
-            self.record_target.push(record.target.as_deref());
+            self.push_record(place, record);
+        }
+        for cid in &chain.blobs {
+            self.blob_chain.push(place);
+            self.blob_cid.push(cid.as_bytes());
         }
         for (collection, rkey) in &chain.dropped {
             self.dropped_record_chain.push(place);
             self.dropped_record_collection.push(collection.as_str());
             self.dropped_record_rkey.push(rkey.as_str());
+        }
+        for change in &chain.collections {
+            self.collection_chain.push(place);
+            self.collection_name.push(&change.collection);
+            self.collection_gained.push(change.gained);
         }
         for (rev, node) in &chain.added_nodes {
             self.node_chain.push(place);
@@ -109,6 +123,23 @@ impl<'a> CommitBatch<'a> {
         for cid in &chain.dropped_nodes {
             self.dropped_node_chain.push(place);
             self.dropped_node_cid.push(cid.as_bytes());
+        }
+    }
+
+    fn push_record(&mut self, place: i32, record: &'a WrittenRecord) {
+        self.record_chain.push(place);
+        self.record_collection.push(record.collection.as_str());
+        self.record_rkey.push(record.rkey.as_str());
+        self.record_rev.push(record.rev.to_string());
+        self.record_cid.push(record.cid.as_bytes());
+        self.record_value.push(&record.value);
+        self.record_target.push(record.target.as_deref());
+        self.record_rewritten.push(record.rewritten);
+        // A batch is far from having so many records.
+        let number = i32::try_from(self.record_chain.len()).unwrap_or(i32::MAX);
+        for cid in &record.blobs {
+            self.reference_record.push(number);
+            self.reference_cid.push(cid.as_bytes());
         }
     }
 }
@@ -126,10 +157,12 @@ pub(in crate::repo) async fn commit_batch(
                 $1,
                 $2, $3, $4, $5, $6, $7, $8,
                 $9, $10,
-                $11, $12, $13, $14, $15, $16, $17,
-                $18, $19, $20,
-                $21, $22, $23, $24,
-                $25, $26
+                $11, $12, $13, $14, $15, $16, $17, $18,
+                $19, $20, $21, $22,
+                $23, $24, $25,
+                $26, $27, $28,
+                $29, $30, $31, $32,
+                $33, $34
             )
         "#,
         writer.0,
@@ -149,9 +182,17 @@ pub(in crate::repo) async fn commit_batch(
         &batch.record_cid as _,
         &batch.record_value as _,
         &batch.record_target as _,
+        &batch.record_rewritten,
+        &batch.reference_record,
+        &batch.reference_cid as _,
+        &batch.blob_chain,
+        &batch.blob_cid as _,
         &batch.dropped_record_chain,
         &batch.dropped_record_collection as _,
         &batch.dropped_record_rkey as _,
+        &batch.collection_chain,
+        &batch.collection_name as _,
+        &batch.collection_gained,
         &batch.node_chain,
         &batch.node_cid as _,
         &batch.node_rev,
@@ -178,6 +219,7 @@ fn parse_outcome(verdict: &str) -> sqlx::Result<Outcome> {
         "no_repo" => Outcome::NoRepo,
         "deactivated" => Outcome::Deactivated,
         "takendown" => Outcome::Takendown,
+        "blob_missing" => Outcome::BlobMissing,
         other => return Err(sqlx::Error::Decode(format!("unknown verdict {other}").into())),
     })
 }

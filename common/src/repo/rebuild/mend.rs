@@ -59,6 +59,7 @@ pub(super) async fn mend(conn: &mut PgConnection, work: &Work) -> sqlx::Result<R
     let root = builder.finish(|node| changes.nodes.push(node));
     changes.write(conn, work, 1).await?;
     changes.delete_surplus(conn, work).await?;
+    store::refresh_collections(conn, work).await?;
     store::update_revs(conn, work).await?;
     Ok(changes.into_remade(root))
 }

@@ -148,6 +148,34 @@ pub(super) async fn delete_records(
     Ok(deleted)
 }
 
+/// Makes the repo's collections those that its records are in. One index probe a collection, however many records there are.
+pub(super) async fn refresh_collections(conn: &mut PgConnection, work: &Work) -> sqlx::Result<()> {
+    sqlx::query!("DELETE FROM repo_collection WHERE account_id = $1", work.repo.account.get())
+        .execute(&mut *conn)
+        .await?;
+    sqlx::query!(
+        r#"
+            WITH RECURSIVE found AS (
+                (SELECT collection FROM record WHERE account_id = $1 ORDER BY collection LIMIT 1)
+                UNION ALL
+                SELECT (
+                    SELECT r.collection FROM record r
+                    WHERE r.account_id = $1 AND r.collection > found.collection
+                    ORDER BY r.collection LIMIT 1
+                )
+                FROM found
+                WHERE found.collection IS NOT NULL
+            )
+            INSERT INTO repo_collection (account_id, collection)
+            SELECT $1, collection FROM found WHERE collection IS NOT NULL
+        "#,
+        work.repo.account.get(),
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
 /// Gives the new rev to records and nodes whose rev is above the newest one, or none.
 pub(super) async fn update_revs(conn: &mut PgConnection, work: &Work) -> sqlx::Result<()> {
     let new = work.rev.to_string();

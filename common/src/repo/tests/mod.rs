@@ -1,6 +1,7 @@
 //! Repositories against a real Postgres: what two replicas, broken connections and random writes must not break.
 
 mod batches;
+mod blobs;
 mod chains;
 mod concurrent;
 mod exports;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use atproto::data::Cid;
 use sqlx::{PgConnection, PgPool};
 
 use crate::db::AccountId;
@@ -84,4 +85,16 @@ pub(super) async fn scans(conn: &mut PgConnection) -> BTreeMap<String, (i64, i64
     );
     let rows = query.fetch_all(conn).await.unwrap();
     rows.into_iter().map(|row| (row.name, (row.whole, row.by_index))).collect()
+}
+
+/// Locks a blob as somebody would who is about to delete it.
+pub(super) async fn lock_blob(conn: &mut PgConnection, cid: Cid) {
+    let query = sqlx::query!("SELECT FROM blob WHERE cid = $1 FOR UPDATE", cid.as_bytes().as_slice());
+    query.execute(conn).await.unwrap();
+}
+
+pub(super) async fn blob_state(pool: &PgPool, account: AccountId, cid: Cid) -> String {
+    let cid = cid.as_bytes().as_slice();
+    let query = sqlx::query_scalar!("SELECT state FROM blob WHERE account_id = $1 AND cid = $2", account.get(), cid);
+    query.fetch_one(pool).await.unwrap()
 }

@@ -165,7 +165,7 @@ mod tests {
                 with(&input(), json!({ "record": post(&"a".repeat(3001)) })),
                 "Invalid app.bsky.feed.post record: ",
             ),
-            invalid(custom(&json!({ "blob": blob })), "Could not find blob: "),
+            (custom(&json!({ "blob": blob })), "BlobNotFound", "Could not find blob: "),
             invalid(
                 custom(&json!({ "list": [{ "cid": cid, "mimeType": "image/png" }] })),
                 "Legacy blobs are not allowed",

@@ -104,6 +104,13 @@ mod tests {
         assert_eq!(answer["did"], did);
         assert_eq!(answer["handleIsCorrect"], true);
         assert_eq!(answer["collections"], json!([POST, CUSTOM]));
+        // Reference: a collection is there though all its records are hidden.
+        let rkey = scene.keys(CUSTOM).await.remove(0);
+        scene.take_record_down(CUSTOM, &rkey).await;
+        let hidden = scene.query(METHOD, &[("repo", did)]).await.unwrap();
+        assert_eq!((scene.keys(CUSTOM).await, &hidden["collections"]), (vec![], &answer["collections"]));
+        scene.delete(CUSTOM, &rkey).await;
+        assert_eq!(scene.query(METHOD, &[("repo", did)]).await.unwrap()["collections"], json!([POST]));
         assert_eq!(answer["didDoc"]["id"], did);
         assert_eq!(answer["didDoc"]["alsoKnownAs"], json!(["at://alice.test"]));
     }

@@ -1,6 +1,6 @@
 //! `com.atproto.repo.getRecord`: one record of a repo on this server.
 
-use atproto::data::{Cid, Ipld, cbor};
+use atproto::data::{CborAsJson, Cid};
 use atproto::syntax::{AtIdentifier, AtUri, Nsid, RecordKey};
 use axum::extract::State;
 use common::account::Accounts;
@@ -27,8 +27,7 @@ pub struct Params {
 pub struct Output {
     uri: AtUri,
     cid: Cid,
-    #[serde(with = "atproto::data::json")]
-    value: Ipld,
+    value: CborAsJson<Vec<u8>>,
 }
 
 /// Errors the lexicon declares; the variant is the wire name.
@@ -54,8 +53,7 @@ pub async fn handle(
     let Some(record) = record.filter(|found| !found.taken_down && cid.is_none_or(|cid| cid == found.cid)) else {
         return Err(Error::RecordNotFound(uri).into());
     };
-    let value = cbor::decode(&record.value).map_err(XrpcError::internal)?;
-    Ok(XrpcJson(Output { uri, cid: record.cid, value }))
+    Ok(XrpcJson(Output { uri, cid: record.cid, value: CborAsJson(record.value) }))
 }
 
 xrpc_errors!(Error: RecordNotFound);

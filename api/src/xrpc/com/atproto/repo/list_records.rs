@@ -1,7 +1,6 @@
 //! `com.atproto.repo.listRecords`: a page of one collection of a repo on this server.
 
-use atproto::data::cbor::{self, CborError};
-use atproto::data::{Cid, Ipld};
+use atproto::data::{CborAsJson, Cid};
 use atproto::syntax::{AtIdentifier, AtUri, Did, Nsid, RecordKey};
 use axum::extract::State;
 use common::account::Accounts;
@@ -40,11 +39,12 @@ pub struct Output {
 struct Record {
     uri: AtUri,
     cid: Cid,
-    #[serde(with = "atproto::data::json")]
-    value: Ipld,
+    value: CborAsJson<Vec<u8>>,
 }
 
 /// Answers from the repos of active accounts here, without records that are taken down.
+///
+/// A page of large records has fewer than `limit` of them; its cursor leads to the rest.
 pub async fn handle(
     State(accounts): State<Accounts>,
     State(repos): State<Repos>,
@@ -58,15 +58,14 @@ pub async fn handle(
     let page = Page { limit: limit.get(), cursor: cursor.as_ref(), reverse };
     let records = repos.list_records(account.id, &collection, page).await.map_err(XrpcError::internal)?;
     let cursor = records.last().map(|record| record.rkey.clone());
-    let records = records.into_iter().map(|record| Record::new(&account.did, &collection, &record));
-    let records = records.collect::<Result<_, _>>().map_err(XrpcError::internal)?;
-    Ok(XrpcJson(Output { cursor, records }))
+    let records = records.into_iter().map(|record| Record::new(&account.did, &collection, record));
+    Ok(XrpcJson(Output { cursor, records: records.collect() }))
 }
 
 impl Record {
-    fn new(did: &Did, collection: &Nsid, record: &repo::Record) -> Result<Self, CborError> {
+    fn new(did: &Did, collection: &Nsid, record: repo::Record) -> Self {
         let uri = AtUri::record(did, collection, &record.rkey);
-        Ok(Self { uri, cid: record.cid, value: cbor::decode(&record.value)? })
+        Self { uri, cid: record.cid, value: CborAsJson(record.value) }
     }
 }
 
@@ -133,6 +132,37 @@ mod tests {
         assert_eq!(page(&scene, json!({ "cursor": "b", "reverse": "true" })).await.0, ["c"]);
         assert_eq!(page(&scene, json!({ "collection": "com.example.things" })).await, (vec![], None));
         assert_eq!(page(&scene, json!({ "collection": "com.example.thin" })).await, (vec![], None));
+    }
+
+    #[tokio::test]
+    async fn pages_of_large_records_end_early() {
+        let scene = Scene::start().await;
+        // In kilobytes: many that fit together, some that do not, and ordinary ones among them.
+        let sizes = [1, 900, 900, 30, 900, 900, 900, 900, 1, 900];
+        for (n, kilobytes) in sizes.iter().enumerate() {
+            let record = json!({ "key": n.to_string(), "filling": "x".repeat(kilobytes * 1000) });
+            let rkey = n.to_string();
+            scene.create(&json!({ "repo": "alice.test", "collection": CUSTOM, "rkey": rkey, "record": record })).await;
+        }
+        let bytes = |keys: &[String]| keys.iter().map(|key| sizes[key.parse::<usize>().unwrap()] * 1000).sum::<usize>();
+        for reverse in ["true", "false"] {
+            let (mut found, mut cursor) = (Vec::new(), None);
+            loop {
+                let params = json!({ "reverse": reverse, "limit": "100", "cursor": cursor.unwrap_or_default() });
+                let (keys, next) = page(&scene, params).await;
+                assert!(bytes(&keys) <= 4 * 1024 * 1024, "{keys:?}");
+                assert!(keys.len() < sizes.len(), "{keys:?}");
+                found.extend(keys);
+                let Some(next) = next else { break };
+                cursor = Some(next);
+            }
+            if reverse == "false" {
+                found.reverse();
+            }
+            assert_eq!(found, (0..sizes.len()).map(|n| n.to_string()).collect::<Vec<_>>());
+        }
+        scene.take_record_down(CUSTOM, "1").await;
+        assert_eq!(page(&scene, json!({ "reverse": "true", "limit": "2" })).await.0, ["0", "2"]);
     }
 
     #[tokio::test]

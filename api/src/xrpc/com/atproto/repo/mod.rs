@@ -7,6 +7,7 @@ pub mod create_record;
 pub mod delete_record;
 pub mod describe_repo;
 pub mod get_record;
+pub mod list_missing_blobs;
 pub mod list_records;
 pub mod put_record;
 
@@ -28,6 +29,7 @@ pub(in crate::xrpc) fn register(routes: &mut Routes) {
     routes.add(delete_record::METHOD, delete_record::handle);
     routes.add(describe_repo::METHOD, describe_repo::handle);
     routes.add(get_record::METHOD, get_record::handle);
+    routes.add(list_missing_blobs::METHOD, list_missing_blobs::handle);
     routes.add(list_records::METHOD, list_records::handle);
     routes.add(put_record::METHOD, put_record::handle);
 }
@@ -108,7 +110,6 @@ impl From<RecordError> for XrpcError {
             | RecordError::UnknownLexicon(_)
             | RecordError::Invalid(_)
             | RecordError::LegacyBlob
-            | RecordError::BlobNotFound(_)
             | RecordError::Encoding(_) => Self::invalid_request(error),
         }
     }
@@ -120,6 +121,7 @@ impl From<WriteError> for XrpcError {
             WriteError::RepoNotFound => Self::invalid_request(error),
             WriteError::Deactivated => deactivated(),
             WriteError::Takendown => taken_down(),
+            WriteError::BlobNotFound(_) => Self::bad_request("BlobNotFound", error),
             WriteError::Refused(refusal) => refusal.into(),
             WriteError::Contended | WriteError::Commit(CommitError::Unavailable | CommitError::Unknown) => {
                 Self::unavailable(error)
@@ -155,6 +157,7 @@ mod tests {
             (WriteError::RepoNotFound, 400, "InvalidRequest", "Could not find repo"),
             (WriteError::Deactivated, 401, "AccountDeactivated", "Account is deactivated"),
             (WriteError::Takendown, 401, "AccountTakedown", "Account has been taken down"),
+            (WriteError::BlobNotFound(cid), 400, "BlobNotFound", &format!("Could not find blob: {cid}")),
             (Refusal::RecordSwap(None).into(), 400, "InvalidSwap", "Record was at null"),
             (Refusal::CommitSwap(cid).into(), 400, "InvalidSwap", &format!("Commit was at {cid}")),
             (Refusal::TooManyWrites.into(), 400, "InvalidRequest", "Too many writes. Max: 200"),

@@ -1,15 +1,18 @@
 //! `com.atproto.sync.getRepo`: a whole repo as an archive.
 
+use std::convert::Infallible;
+
 use atproto::syntax::{Did, Tid};
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::response::Response;
-use common::repo::Repos;
+use common::repo::{Repo, Repos};
 use futures_util::{StreamExt, stream};
+use http::Method as Verb;
 use serde::Deserialize;
 
 use super::{car, readable};
-use crate::auth::ReaderAuth;
+use crate::auth::TakeoutAuth;
 use crate::xrpc::{Method, XrpcError, XrpcQuery};
 
 /// The method.
@@ -23,33 +26,52 @@ pub struct Params {
     since: Option<Tid>,
 }
 
-/// Streams the archive. A failure before the first byte is an error like any other; a later one breaks the connection, so
-/// that nobody takes half a repo for a whole one.
+/// Streams the archive.
 pub async fn handle(
     State(repos): State<Repos>,
     XrpcQuery(Params { did, since }): XrpcQuery<Params>,
-    reader: ReaderAuth,
+    TakeoutAuth(reader): TakeoutAuth,
+    verb: Verb,
 ) -> Result<Response, XrpcError> {
     let repo = readable(&repos, &reader, did).await?;
+    archive(&repos, &repo, since, &verb).await
+}
+
+/// The archive of a repo. A failure before the first byte is an error like any other; a later one breaks the connection,
+/// so that nobody takes half a repo for a whole one. Who asks for the headers only (HEAD) costs no export.
+pub(super) async fn archive(
+    repos: &Repos,
+    repo: &Repo,
+    since: Option<Tid>,
+    verb: &Verb,
+) -> Result<Response, XrpcError> {
+    if verb == Verb::HEAD {
+        // A stream, whose length is not told either.
+        return Ok(car(Body::from_stream(stream::empty::<Result<Bytes, Infallible>>())));
+    }
     let mut archive = repos.export(repo.account, since).await?;
     let first = archive.next().await.transpose()?;
     // Nobody but the log is told what went wrong.
     let rest = stream::unfold(archive, |mut archive| async {
         Some((archive.next().await?.map_err(XrpcError::from), archive))
     });
-    Ok(car(Body::from_stream(stream::iter(first.map(Ok)).chain(rest))))
+    // Who compresses it asks again after the end.
+    Ok(car(Body::from_stream(stream::iter(first.map(Ok)).chain(rest.fuse()))))
 }
 
 #[cfg(test)]
 mod tests {
     use std::collections::{BTreeMap, HashMap, HashSet};
 
+    use async_compression::tokio::bufread::{GzipDecoder, ZlibDecoder};
     use atproto::data::Cid;
     use atproto::mst::{Step, Walker};
     use common::testing::seed;
     use serde_json::json;
+    use tokio::io::AsyncReadExt as _;
 
     use super::*;
+    use crate::xrpc::com::atproto::sync::get_blocks;
     use crate::xrpc::sync_scene::{Archive, COLLECTION, Caller, Scene};
 
     /// The records of a whole repo by path, if its blocks come in the order in which the tree is gone through, each record
@@ -109,12 +131,30 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn hidden_records_come_too() {
+        let scene = Scene::start().await;
+        scene.create(&paths()[..20], 0).await;
+        let before = scene.export().await;
+        for (collection, rkey) in &paths()[..5] {
+            seed::take_record_down(&scene.api.db.pool(), &scene.alice.did, collection, rkey).await;
+        }
+        // Reference: a moderator's mark hides a record from those who ask for it, not from those who verify the repo.
+        assert_eq!(scene.export().await.blocks, before.blocks);
+        let cid = before.blocks.last().unwrap().0.to_string();
+        assert_eq!(
+            scene.archive(get_blocks::METHOD, &[("cids", &cid)]).await.blocks,
+            before.blocks[before.blocks.len() - 1..]
+        );
+    }
+
+    #[tokio::test]
     async fn since_leaves_out_what_the_caller_has() {
         let scene = Scene::start().await;
         scene.create(&paths()[..600], 0).await;
         let before = scene.export().await;
         let (old, rev) = (before.cids().into_iter().collect::<HashSet<_>>(), before.commit().rev.to_string());
-        scene.create(&paths()[600..610], 0).await;
+        scene.create(&paths()[600..605], 0).await;
+        scene.create(&paths()[605..610], 20_000).await;
         let delete = json!([{
             "$type": "com.atproto.repo.applyWrites#delete", "collection": paths()[0].0, "rkey": paths()[0].1
         }]);
@@ -169,6 +209,40 @@ mod tests {
         let reply = scene.call_as(Caller::Stranger, METHOD, &[]).verb(http::Method::HEAD).send().await;
         assert_eq!((reply.status.as_u16(), reply.body.len()), (200, 0));
         assert_eq!(reply.headers["content-type"], "application/vnd.ipld.car");
+        assert!(!reply.headers.contains_key("content-length"), "which nobody knows yet");
+
+        scene.create(&[(COLLECTION, "lost".to_owned())], 0).await;
+        seed::lose_record(&scene.api.db.pool(), &scene.alice.did, COLLECTION, "lost").await;
+        let reply = scene.call_as(Caller::Stranger, METHOD, &[]).verb(http::Method::HEAD).send().await;
+        assert_eq!(reply.status, 200, "nothing was read");
+        scene.set_deactivated(true).await;
+        let reply = scene.call_as(Caller::Stranger, METHOD, &[]).verb(http::Method::HEAD).send().await;
+        assert_eq!((reply.status.as_u16(), reply.body.len()), (400, 0));
+    }
+
+    #[tokio::test]
+    async fn who_accepts_compression_gets_less() {
+        let scene = Scene::start().await;
+        scene.create(&paths()[..400], 1000).await;
+        let plain = scene.query(METHOD, &[]).await;
+        assert!(!plain.headers.contains_key("content-encoding"));
+        for encoding in ["gzip", "deflate"] {
+            let call = scene.call_as(Caller::Stranger, METHOD, &[]).header("accept-encoding", encoding);
+            let reply = call.send().await;
+            assert_eq!(reply.headers["content-encoding"], encoding);
+            assert_eq!(reply.headers["content-type"], "application/vnd.ipld.car");
+            assert!(reply.body.len() < plain.body.len() / 3, "{} of {} bytes", reply.body.len(), plain.body.len());
+            assert_eq!(decode(encoding, &reply.body).await, plain.body);
+        }
+    }
+
+    async fn decode(encoding: &str, body: &[u8]) -> Vec<u8> {
+        let mut decoded = Vec::new();
+        match encoding {
+            "gzip" => GzipDecoder::new(body).read_to_end(&mut decoded).await.unwrap(),
+            _ => ZlibDecoder::new(body).read_to_end(&mut decoded).await.unwrap(),
+        };
+        decoded
     }
 
     #[tokio::test(flavor = "multi_thread")]

@@ -1,11 +1,15 @@
 //! `com.atproto.sync.*`: repositories as a whole, for relays and moving accounts.
 
 pub mod get_blocks;
+pub mod get_checkout;
+pub mod get_head;
 pub mod get_latest_commit;
 pub mod get_record;
 pub mod get_repo;
 pub mod get_repo_status;
+pub mod list_blobs;
 pub mod list_repos;
+pub mod list_repos_by_collection;
 pub mod subscribe_repos;
 
 use atproto::syntax::Did;
@@ -23,11 +27,15 @@ const CAR: &str = "application/vnd.ipld.car";
 /// Adds this namespace's methods.
 pub(in crate::xrpc) fn register(routes: &mut Routes) {
     routes.add(get_blocks::METHOD, get_blocks::handle);
+    routes.add(get_checkout::METHOD, get_checkout::handle);
+    routes.add(get_head::METHOD, get_head::handle);
     routes.add(get_latest_commit::METHOD, get_latest_commit::handle);
     routes.add(get_record::METHOD, get_record::handle);
     routes.add(get_repo::METHOD, get_repo::handle);
     routes.add(get_repo_status::METHOD, get_repo_status::handle);
+    routes.add(list_blobs::METHOD, list_blobs::handle);
     routes.add(list_repos::METHOD, list_repos::handle);
+    routes.add(list_repos_by_collection::METHOD, list_repos_by_collection::handle);
     routes.add(subscribe_repos::METHOD, subscribe_repos::handle);
 }
 
@@ -95,13 +103,25 @@ impl From<ExportError> for XrpcError {
 
 #[cfg(test)]
 mod tests {
-    use crate::testing::Reply;
+    use crate::auth::AccessScope;
+    use crate::testing::{Reply, TestAccount};
     use crate::xrpc::Method;
     use crate::xrpc::sync_scene::{COLLECTION, Caller, Scene};
 
     use super::*;
 
-    const METHODS: [Method; 4] = [get_blocks::METHOD, get_latest_commit::METHOD, get_record::METHOD, get_repo::METHOD];
+    const METHODS: [Method; 7] = [
+        get_blocks::METHOD,
+        get_checkout::METHOD,
+        get_head::METHOD,
+        get_latest_commit::METHOD,
+        get_record::METHOD,
+        get_repo::METHOD,
+        list_blobs::METHOD,
+    ];
+
+    /// Those that the session of a taken-down user may call.
+    const TAKEOUT: [Method; 2] = [get_repo::METHOD, list_blobs::METHOD];
 
     /// Calls each method with parameters that it answers.
     async fn call_all(scene: &Scene, caller: Caller<'_>, cid: &str) -> Vec<Reply> {
@@ -136,6 +156,32 @@ mod tests {
                     assert_eq!(reply.status, 200, "{caller:?}: {}", reply.text);
                 }
             }
+        }
+    }
+
+    #[tokio::test]
+    async fn taken_down_users_may_take_their_data_along() {
+        let scene = Scene::start().await;
+        let bob = scene.api.create_account("bob").await;
+        let cid = scene.export().await.root.to_string();
+        scene.set_taken_down(true).await;
+        let tokens = &scene.api.app().tokens;
+        let session = |account: &TestAccount| TestAccount {
+            access: tokens.issue_access(&account.did.parse().unwrap(), AccessScope::Takendown).unwrap(),
+            ..account.clone()
+        };
+        for (method, reply) in METHODS.iter().zip(call_all(&scene, Caller::Holder(&session(&scene.alice)), &cid).await)
+        {
+            if TAKEOUT.contains(method) {
+                assert_eq!(reply.status, 200, "{}: {}", method.nsid(), reply.text);
+            } else {
+                let refused = (400, "InvalidToken".to_owned(), "Bad token scope".to_owned());
+                assert_eq!(reply.error_with_message(), refused, "{}", method.nsid());
+            }
+        }
+        for method in TAKEOUT {
+            let reply = scene.query_as(Caller::Holder(&session(&bob)), method, &[]).await;
+            assert_eq!(reply.error(), (400, "RepoTakendown".to_owned()), "{}: not their own", method.nsid());
         }
     }
 

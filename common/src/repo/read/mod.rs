@@ -1,11 +1,21 @@
 //! Reading repos: status, records, collections, lists.
 
+mod store;
+
+use std::collections::HashMap;
+
 use atproto::data::Cid;
 use atproto::syntax::{Did, Nsid, RecordKey, Tid};
 use chrono::{DateTime, Utc};
 
-use super::{Repos, store};
+use super::Repos;
 use crate::db::AccountId;
+
+/// Bytes of values on one page of a collection, unless its first record alone has more: the page is made in memory.
+const PAGE_BYTES: usize = 4 * 1024 * 1024;
+/// Values of at most so many bytes come with the rows of a page: a page of a hundred of them is within [`PAGE_BYTES`].
+/// Longer ones, which are rare, are read in a second query, as far as they fit.
+const INLINE_BYTES: i32 = 40 * 1024;
 
 /// Whether a repo is open to everybody.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -72,7 +82,7 @@ pub struct Record {
 }
 
 /// Which part of a collection to list.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Page<'a> {
     /// Records at most.
     pub limit: u16,
@@ -98,7 +108,8 @@ impl Repos {
         store::find_record(&mut *self.pool.acquire().await?, account, collection, rkey).await
     }
 
-    /// A page of a collection without taken-down records.
+    /// A page of a collection without taken-down records. It ends early, but not before its first record, where it would
+    /// have more than 4 MiB; only the page after the last record is empty.
     pub async fn list_records(
         &self,
         account: AccountId,
@@ -106,11 +117,26 @@ impl Repos {
         page: Page<'_>,
     ) -> sqlx::Result<Vec<Record>> {
         let mut conn = self.pool.acquire().await?;
-        let limit = i64::from(page.limit);
-        if page.reverse {
-            store::list_records_ascending(&mut conn, account, collection, page.cursor, limit).await
-        } else {
-            store::list_records_descending(&mut conn, account, collection, page.cursor, limit).await
+        loop {
+            let mut rows = store::list_page(&mut conn, (account, collection), page, INLINE_BYTES).await?;
+            rows.truncate(fitting(&rows));
+            let large: Vec<&str> =
+                rows.iter().filter(|row| row.value.is_none()).map(|row| row.rkey.0.as_str()).collect();
+            let mut values = HashMap::new();
+            if !large.is_empty() {
+                let found = store::list_records_at(&mut conn, account, collection, &large).await?;
+                values.extend(found.into_iter().map(|record| (record.rkey.clone(), record)));
+            }
+            let is_end = rows.is_empty();
+            let records = rows.into_iter().filter_map(|row| match row.value {
+                Some(value) => Some(Record { rkey: row.rkey.0, cid: row.cid.0, value, taken_down: false }),
+                None => values.remove(&row.rkey.0),
+            });
+            let records: Vec<Record> = records.collect();
+            // Else all of them were deleted meanwhile, and others may follow.
+            if is_end || !records.is_empty() {
+                return Ok(records);
+            }
         }
     }
 
@@ -119,8 +145,31 @@ impl Repos {
         store::list_collections(&mut *self.pool.acquire().await?, account).await
     }
 
+    /// A page of the active repos that have records in a collection, in the order their accounts were made, from after
+    /// account `after`.
+    ///
+    /// Source: com.atproto.sync.listReposByCollection.
+    pub async fn list_with_collection(
+        &self,
+        collection: &Nsid,
+        after: Option<AccountId>,
+        limit: u16,
+    ) -> sqlx::Result<Vec<(AccountId, Did)>> {
+        store::list_with_collection(&mut *self.pool.acquire().await?, collection, after, i64::from(limit)).await
+    }
+
     /// A page of all repos of this server, inactive ones too, in the order their accounts were made.
     pub async fn list(&self, after: Option<(DateTime<Utc>, &str)>, limit: u16) -> sqlx::Result<Vec<ListedRepo>> {
         store::list_repos(&mut *self.pool.acquire().await?, after, i64::from(limit)).await
     }
+}
+
+/// How many rows make a page.
+fn fitting(rows: &[store::PageRow]) -> usize {
+    let mut bytes = 0_usize;
+    let fits = |row: &&store::PageRow| {
+        bytes = bytes.saturating_add(usize::try_from(row.bytes).unwrap_or(usize::MAX));
+        bytes <= PAGE_BYTES
+    };
+    rows.iter().take_while(fits).count().max(rows.len().min(1))
 }
