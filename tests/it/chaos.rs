@@ -41,7 +41,7 @@ const WRITERS: usize = 5;
 /// Writes between two faults, so that each meets a server at work.
 const CALM: usize = 40;
 /// How long a replica may take to recover before it counts as stuck.
-const STUCK: Duration = Duration::from_secs(45);
+const STUCK: Duration = Duration::from_secs(90);
 /// Share of writes that may fail, with one retry, while a replica is in trouble.
 const MAX_FAILED: f64 = 0.005;
 

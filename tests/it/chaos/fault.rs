@@ -87,8 +87,8 @@ pub(super) fn all(seed: u64) -> Vec<Fault> {
         Fault::KillInCommit(replica()),
         Fault::PauseReplica(replica(), millis(500, 2_000)),
         // Longer than clients wait.
-        Fault::PauseReplica(replica(), millis(5_000, 6_000)),
-        Fault::PauseInCommit(replica(), millis(500, 5_000)),
+        Fault::PauseReplica(replica(), millis(11_000, 12_000)),
+        Fault::PauseInCommit(replica(), millis(11_000, 12_000)),
         Fault::PauseAndBreak(replica(), millis(500, 5_000)),
         Fault::RestartReplica(replica()),
         Fault::BreakConnections,

@@ -16,7 +16,7 @@ use crate::harness::account::Account;
 use crate::harness::progress::Progress;
 
 /// How long the writers may take for a few writes.
-const STUCK: Duration = Duration::from_secs(45);
+const STUCK: Duration = Duration::from_secs(90);
 
 /// Writers and an exporter at all replicas, and a follower at each.
 pub(super) struct Traffic {

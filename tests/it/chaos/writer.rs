@@ -21,10 +21,11 @@ use crate::harness::client::{Client, Refusal};
 
 /// The collection of all records; no schema is known for it.
 pub(super) const COLLECTION: &str = "com.example.chaos";
-/// How long a call may take. Shorter than some faults, so that clients give up and their writes go through later.
-pub(super) const PATIENCE: Duration = Duration::from_secs(4);
+/// How long a call may take. Shorter than some faults, so that clients give up and their writes go through later; longer than
+/// a busy machine takes for a call, or nothing but attempts would go on.
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 /// How long a write may take with all its tries.
-const LIMIT: Duration = Duration::from_mins(1);
+const LIMIT: Duration = Duration::from_mins(2);
 /// The pause between two tries, from the second on.
 const RETRY: Duration = Duration::from_millis(20);
 /// The pause between two writes, at most: the load should leave time for what happens to it.
