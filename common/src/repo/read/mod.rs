@@ -98,7 +98,7 @@ impl Repos {
         store::find_repo(&mut *self.pool.acquire().await?, did).await
     }
 
-    /// A record, also if it is taken down.
+    /// A record, also if it is taken down. `None` if there is none, or the account is not active now.
     pub async fn find_record(
         &self,
         account: AccountId,
@@ -108,7 +108,7 @@ impl Repos {
         store::find_record(&mut *self.pool.acquire().await?, account, collection, rkey).await
     }
 
-    /// A page of a collection without taken-down records. It ends early, but not before its first record, where it would
+    /// A page of a collection without taken-down records; empty if the account is not active now. It ends early, but not before its first record, where it would
     /// have more than 4 MiB; only the page after the last record is empty.
     pub async fn list_records(
         &self,

@@ -7,7 +7,7 @@ use sqlx::PgConnection;
 use super::{ListedRepo, Page, Record, Repo, RepoStatus};
 use crate::db::{AccountId, CidColumn, TextColumn};
 
-/// A record, taken-down ones too.
+/// A record of an active account, taken-down ones too.
 pub(super) async fn find_record(
     conn: &mut PgConnection,
     account: AccountId,
@@ -19,6 +19,9 @@ pub(super) async fn find_record(
             SELECT cid AS "cid: CidColumn", value, takedown_ref IS NOT NULL AS "taken_down!"
             FROM record
             WHERE account_id = $1 AND collection = $2 AND rkey = $3
+                AND EXISTS (
+                    SELECT FROM account WHERE id = $1 AND takedown_ref IS NULL AND deactivated_at IS NULL
+                )
         "#,
         account.get(),
         collection.as_str(),
@@ -51,7 +54,11 @@ macro_rules! list_page {
                     octet_length(value) AS "bytes!",
                     CASE WHEN octet_length(value) <= $5 THEN value END AS value
                 FROM record
-                WHERE account_id = $1 AND collection = $2 AND takedown_ref IS NULL AND "#
+                WHERE account_id = $1 AND collection = $2 AND takedown_ref IS NULL
+                    AND EXISTS (
+                        SELECT FROM account WHERE id = $1 AND takedown_ref IS NULL AND deactivated_at IS NULL
+                    )
+                    AND "#
                 + $side
                 + " ORDER BY rkey "
                 + $direction
@@ -61,7 +68,7 @@ macro_rules! list_page {
     };
 }
 
-/// A page of a collection without taken-down records, and without values of more than `max_bytes`.
+/// A page of a collection of an active account, without taken-down records, and without values of more than `max_bytes`.
 pub(super) async fn list_page(
     conn: &mut PgConnection,
     (account, collection): (AccountId, &Nsid),

@@ -7,6 +7,7 @@ use common::account::Accounts;
 use common::repo::Repos;
 use serde::{Deserialize, Serialize};
 
+use super::{open_repo, still_open};
 use crate::xrpc::{Method, XrpcError, XrpcJson, XrpcQuery, XrpcResult, xrpc_errors};
 
 /// The method.
@@ -43,12 +44,13 @@ pub async fn handle(
     State(repos): State<Repos>,
     XrpcQuery(Params { repo, collection, rkey, cid }): XrpcQuery<Params>,
 ) -> XrpcResult<Output> {
-    let account = accounts.find_by_identifier(&repo).await.map_err(XrpcError::internal)?;
-    let account = account
-        .filter(|account| account.status.is_active())
-        .ok_or_else(|| XrpcError::invalid_request("Could not locate record"))?;
+    let closed = || XrpcError::invalid_request("Could not locate record");
+    let account = open_repo(&accounts, &repo).await?.ok_or_else(closed)?;
     let uri = AtUri::record(&account.did, &collection, &rkey);
     let record = repos.find_record(account.id, &collection, &rkey).await.map_err(XrpcError::internal)?;
+    if record.is_none() && !still_open(&accounts, &account).await? {
+        return Err(closed());
+    }
     // Reference: what a moderator took down looks as if it never was, and so does another version.
     let Some(record) = record.filter(|found| !found.taken_down && cid.is_none_or(|cid| cid == found.cid)) else {
         return Err(Error::RecordNotFound(uri).into());

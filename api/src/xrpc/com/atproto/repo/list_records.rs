@@ -7,6 +7,7 @@ use common::account::Accounts;
 use common::repo::{self, Page, Repos};
 use serde::{Deserialize, Serialize};
 
+use super::{open_repo, still_open};
 use crate::xrpc::{Limit, Method, XrpcError, XrpcJson, XrpcQuery, XrpcResult};
 
 /// The method.
@@ -51,12 +52,13 @@ pub async fn handle(
     XrpcQuery(params): XrpcQuery<Params>,
 ) -> XrpcResult<Output> {
     let Params { repo, collection, limit, cursor, reverse } = params;
-    let account = accounts.find_by_identifier(&repo).await.map_err(XrpcError::internal)?;
-    let account = account
-        .filter(|account| account.status.is_active())
-        .ok_or_else(|| XrpcError::invalid_request(format_args!("Could not find repo: {repo}")))?;
+    let closed = || XrpcError::invalid_request(format_args!("Could not find repo: {repo}"));
+    let account = open_repo(&accounts, &repo).await?.ok_or_else(closed)?;
     let page = Page { limit: limit.get(), cursor: cursor.as_ref(), reverse };
     let records = repos.list_records(account.id, &collection, page).await.map_err(XrpcError::internal)?;
+    if records.is_empty() && !still_open(&accounts, &account).await? {
+        return Err(closed());
+    }
     let cursor = records.last().map(|record| record.rkey.clone());
     let records = records.into_iter().map(|record| Record::new(&account.did, &collection, record));
     Ok(XrpcJson(Output { cursor, records: records.collect() }))

@@ -80,11 +80,7 @@ impl Written {
 ///
 /// Reference: it is the named account whose state is looked at first, also if it is not the caller's.
 async fn own_repo(accounts: &Accounts, auth: &AccessAuth, repo: &AtIdentifier) -> Result<Principal, XrpcError> {
-    let account = match repo {
-        AtIdentifier::Did(did) => accounts.find_principal(did).await,
-        AtIdentifier::Handle(handle) => accounts.find_by_handle(handle).await.map(|found| found.map(Principal::from)),
-    };
-    let account = account.map_err(XrpcError::internal)?;
+    let account = named(accounts, repo).await?;
     let account = account.ok_or_else(|| XrpcError::forbidden("AccountNotFound", "Account not found"))?;
     match account.status {
         AccountStatus::Takendown => Err(taken_down()),
@@ -92,6 +88,29 @@ async fn own_repo(accounts: &Accounts, auth: &AccessAuth, repo: &AtIdentifier) -
         AccountStatus::Active if account.did != *auth.did() => Err(XrpcError::auth_required("Authentication Required")),
         AccountStatus::Active => Ok(account),
     }
+}
+
+/// The account that `repo` names, in a state of some seconds ago if it was active then.
+async fn named(accounts: &Accounts, repo: &AtIdentifier) -> Result<Option<Principal>, XrpcError> {
+    let account = match repo {
+        AtIdentifier::Did(did) => accounts.find_principal(did).await,
+        AtIdentifier::Handle(handle) => accounts.find_by_handle(handle).await.map(|found| found.map(Principal::from)),
+    };
+    account.map_err(XrpcError::internal)
+}
+
+/// The account that `repo` names, if everybody may read its records.
+///
+/// It may have been closed a moment ago: what is read of it looks at that again, and gives nothing. [`still_open`] tells
+/// this from there being nothing.
+async fn open_repo(accounts: &Accounts, repo: &AtIdentifier) -> Result<Option<Principal>, XrpcError> {
+    Ok(named(accounts, repo).await?.filter(|account| account.status.is_active()))
+}
+
+/// Whether an account of which there was nothing to read is active now.
+async fn still_open(accounts: &Accounts, account: &Principal) -> Result<bool, XrpcError> {
+    let account = accounts.find_principal_now(&account.did).await.map_err(XrpcError::internal)?;
+    Ok(account.is_some_and(|account| account.status.is_active()))
 }
 
 fn taken_down() -> XrpcError {
