@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
+use atproto::commit::Commit;
 use atproto::crypto::PublicKey;
 use atproto::event::{Event, Frame};
 use atproto::syntax::Did;
@@ -118,19 +119,23 @@ fn receive(bytes: Bytes) -> Result<Received> {
     }
 }
 
-/// Checks that every commit of `did` among `events` verifies, and that `since` and `prevData` name the one before it.
+/// Checks that every commit of `did` among `events` verifies, and that `since` and `prevData` name the one before it; a
+/// `#sync` starts the chain anew.
 ///
 /// # Panics
 /// If not.
 pub(crate) fn assert_unbroken_chain(events: &[Received], did: &Did, key: &PublicKey) {
-    let (mut since, mut prev_data) = (None, None);
-    for received in events {
-        let Event::Commit(event) = &received.event else { continue };
-        if event.repo != *did {
-            continue;
+    let mut before: Option<Commit> = None;
+    for received in events.iter().filter(|received| received.event.did() == did) {
+        match &received.event {
+            Event::Commit(event) => {
+                let commit = event.verify(Some(key)).unwrap();
+                let expected = before.map(|before| (before.rev, before.data)).unzip();
+                assert_eq!((event.since, event.prev_data), expected, "seq {}", received.seq);
+                before = Some(commit);
+            }
+            Event::Sync(event) => before = Some(event.verify(Some(key)).unwrap()),
+            Event::Identity(_) | Event::Account(_) => {}
         }
-        let commit = event.verify(Some(key)).unwrap();
-        assert_eq!((event.since, event.prev_data), (since, prev_data), "seq {}", received.seq);
-        (since, prev_data) = (Some(event.rev), Some(commit.data));
     }
 }
