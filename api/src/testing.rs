@@ -124,6 +124,11 @@ impl Call {
         Self(self.0.header(http::header::CONTENT_TYPE, "application/json").body(body))
     }
 
+    /// With an archive for input.
+    pub(crate) fn archive(self, body: impl Into<reqwest::Body>) -> Self {
+        Self(self.0.header(http::header::CONTENT_TYPE, "application/vnd.ipld.car").body(body))
+    }
+
     /// With JSON input.
     pub(crate) fn json(self, input: &Value) -> Self {
         Self(self.0.json(input))

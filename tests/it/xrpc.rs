@@ -1,5 +1,6 @@
 //! What methods keep when their requests reach different replicas.
 
+mod repo_imports;
 mod repo_races;
 mod repo_round_robin;
 mod sync_archives;

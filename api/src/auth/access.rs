@@ -26,6 +26,32 @@ impl AccessAuth {
     }
 }
 
+/// A session opened with the main password.
+///
+/// Only the token is checked, as with [`AccessAuth`].
+#[derive(Clone, Debug)]
+pub struct FullAuth(AccessAuth);
+
+impl FullAuth {
+    /// The account.
+    pub fn did(&self) -> &Did {
+        self.0.did()
+    }
+}
+
+impl<S> FromRequestParts<S> for FullAuth
+where
+    S: Sync,
+    SessionTokens: FromRef<S>,
+{
+    type Rejection = XrpcError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, XrpcError> {
+        let auth = AccessAuth::from_request_parts(parts, state).await?;
+        if auth.scope() == AccessScope::Full { Ok(Self(auth)) } else { Err(TokenError::Scope.into()) }
+    }
+}
+
 impl<S> FromRequestParts<S> for AccessAuth
 where
     S: Sync,

@@ -11,7 +11,7 @@ mod reader;
 mod refresh;
 mod tokens;
 
-pub use access::AccessAuth;
+pub use access::{AccessAuth, FullAuth};
 pub use admin::AdminAuth;
 pub use reader::{ReaderAuth, TakeoutAuth};
 pub use refresh::{EndedAuth, RefreshAuth};

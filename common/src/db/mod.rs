@@ -19,7 +19,7 @@ pub use schema::{SchemaError, check_schema, migrate};
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{Connection, Postgres};
+use sqlx::{Connection, PgConnection, Postgres};
 pub use sqlx::{Error, PgPool};
 
 /// How to reach Postgres, and how much of it to use.
@@ -86,6 +86,17 @@ pub async fn acquire_live(pool: &PgPool) -> Result<PoolConnection<Postgres>, sql
         let _ = conn.close().await;
     }
     pool.acquire().await
+}
+
+/// A connection of its own, whose statements may take `limit` each, waiting for locks included; close it after use. For
+/// the rare statement that is long by nature.
+///
+/// # Errors
+/// If Postgres cannot be reached.
+pub async fn connect_patient(pool: &PgPool, limit: Duration) -> Result<PgConnection, sqlx::Error> {
+    let options = (*pool.connect_options()).clone();
+    let limit = format!("{}ms", limit.as_millis());
+    PgConnection::connect_with(&options.options([("statement_timeout", &limit), ("lock_timeout", &limit)])).await
 }
 
 /// True if Postgres answers.

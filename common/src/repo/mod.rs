@@ -1,6 +1,7 @@
 //! Repositories: the only way to write one, and every way to read one.
 //!
-//! Owns `repo`, `record`, `mst_node`, `backlink` and `repo_collection`. A write goes through [`Repos::apply_writes`]:
+//! Owns `repo`, `record`, `mst_node`, `backlink` and `repo_collection`, and `repo_import*`, through which whole repos come in
+//! (see [`import`]). A write goes through [`Repos::apply_writes`]:
 //!
 //! 1. [`PreparedWrite`]: checked against its schema and encoded, whatever state the repo is in.
 //! 2. `queue`: in a replica, the writes of one repo wait for each other. Those that waited for one commit go on together, as
@@ -20,6 +21,7 @@ mod commit;
 mod export;
 mod genesis;
 mod heads;
+mod import;
 mod nodes;
 mod plan;
 mod prepare;
@@ -42,6 +44,7 @@ use atproto::syntax::{Tid, TidClock};
 pub use commit::CommitError;
 pub use export::{Archive, ExportError};
 pub use genesis::Genesis;
+pub use import::{ImportError, Upload};
 pub use plan::Refusal;
 pub use prepare::{PreparedRecord, PreparedWrite, RecordError, RecordPath, SwapRecord, ValidationStatus};
 pub use proof::ProofError;
@@ -75,6 +78,7 @@ pub struct Repos {
     writer: commit::Writer,
     tids: Arc<Mutex<TidClock>>,
     exports: Arc<Semaphore>,
+    imports: Arc<Semaphore>,
 }
 
 impl fmt::Debug for Repos {
@@ -97,6 +101,7 @@ impl Repos {
             writer,
             tids: Arc::new(Mutex::new(TidClock::new(clock_id))),
             exports: Arc::new(Semaphore::new(exports(&pool))),
+            imports: Arc::new(Semaphore::new(import::IMPORTS)),
             pool,
             keys,
             clock,

@@ -160,7 +160,7 @@ impl Repos {
 }
 
 /// Pauses for a random while, longer with each lost race, so that replicas do not keep step.
-async fn pause(lost: u32) {
+pub(super) async fn pause(lost: u32) {
     let longest = (PAUSE * lost).min(LONGEST_PAUSE);
     let part: f64 = rand::random();
     tokio::time::sleep(longest.mul_f64(part)).await;

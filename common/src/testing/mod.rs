@@ -2,6 +2,7 @@
 
 #![expect(clippy::expect_used, reason = "a test ends where its surroundings fail")]
 
+mod archive;
 pub mod damage;
 mod database;
 mod lease;
@@ -11,6 +12,7 @@ pub mod seed;
 mod soundness;
 mod tap;
 
+pub use archive::{RepoArchive, to_car};
 pub use database::TestDb;
 pub use lease::lapse_lease;
 pub use plc::FakePlc;

@@ -26,7 +26,8 @@ fn owners(migrations: &[Source]) -> (BTreeMap<String, String>, Vec<Violation>) {
 
 /// The tables a migration creates, partitions left out.
 fn created_tables(sql: &str) -> Vec<String> {
-    let statements = sql.lines().filter_map(|line| line.strip_prefix("CREATE TABLE "));
+    let starts = ["CREATE TABLE ", "CREATE UNLOGGED TABLE "];
+    let statements = sql.lines().filter_map(|line| starts.iter().find_map(|start| line.strip_prefix(start)));
     let tables = statements.filter(|rest| !rest.contains(" PARTITION OF "));
     tables.map(|rest| first_word(rest.trim_start_matches("IF NOT EXISTS ")).to_owned()).collect()
 }

@@ -94,6 +94,15 @@ impl Client {
         answer.is_ok_and(|answer| answer.status() == StatusCode::OK)
     }
 
+    /// Calls a procedure whose input is an archive.
+    ///
+    /// # Errors
+    /// A [`Refusal`], or the server cannot be reached.
+    pub(crate) async fn post_archive(&self, method: &str, token: &str, archive: Bytes) -> Result<()> {
+        let request = self.http.post(format!("{}/xrpc/{method}", self.origin)).bearer_auth(token);
+        bytes(request.header("content-type", "application/vnd.ipld.car").body(archive)).await.map(drop)
+    }
+
     fn query(&self, method: &str, params: &[(&str, &str)]) -> RequestBuilder {
         let query: String = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(params).finish();
         self.http.get(format!("{}/xrpc/{method}?{query}", self.origin))

@@ -20,7 +20,7 @@ use super::redis::Redis;
 /// The database of the programs.
 const DATABASE: &str = "pds";
 /// What is the same in every stack: easy to sign up to, and with nothing beyond this machine.
-const SETTINGS: [(&str, &str); 9] = [
+const SETTINGS: [(&str, &str); 10] = [
     ("LOG_ENABLED", "true"),
     ("LOG_FORMAT", "text"),
     ("PDS_DEV_MODE", "true"),

@@ -72,6 +72,14 @@ impl<S: Sync> FromRequest<S> for XrpcStream {
 }
 
 impl XrpcStream {
+    /// The input, if it is of this media type; else 400.
+    pub fn of_type(self, essence: &str) -> Result<Self, XrpcError> {
+        match media_type(&self.content_type) {
+            found if found == essence => Ok(self),
+            found => Err(wrong_encoding(&found)),
+        }
+    }
+
     /// The decoded bytes; fails with 413 `PayloadTooLarge` past `limit`, or at once if a longer body was announced.
     pub fn limited(self, limit: u64) -> Result<impl Stream<Item = Result<Bytes, XrpcError>> + Send, XrpcError> {
         let too_large = || XrpcError::from_status(StatusCode::PAYLOAD_TOO_LARGE, "request entity too large");
@@ -146,11 +154,14 @@ fn required_content_type(request: &Request) -> Result<String, XrpcError> {
     if presence(request) == Presence::Missing {
         return Err(XrpcError::invalid_request("A request body is expected but none was provided"));
     }
-    let essence = text(request.headers(), &CONTENT_TYPE)
-        .and_then(|value| value.split(';').next())
-        .map(|essence| essence.trim().to_ascii_lowercase())
-        .filter(|essence| !essence.is_empty());
+    let essence = text(request.headers(), &CONTENT_TYPE).map(media_type).filter(|essence| !essence.is_empty());
     essence.ok_or_else(|| XrpcError::invalid_request("Request encoding (Content-Type) required but not provided"))
+}
+
+/// A media type without its parameters, in lower case.
+fn media_type(content_type: &str) -> String {
+    let essence = content_type.split(';').next().unwrap_or_default();
+    essence.trim().to_ascii_lowercase()
 }
 
 async fn read_whole(request: Request, limit: usize) -> Result<Bytes, XrpcError> {

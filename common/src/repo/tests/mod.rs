@@ -6,6 +6,7 @@ mod chains;
 mod concurrent;
 mod exports;
 mod heads;
+mod imports;
 mod model;
 mod planner;
 mod rebuild;

@@ -7,6 +7,7 @@ pub mod create_record;
 pub mod delete_record;
 pub mod describe_repo;
 pub mod get_record;
+pub mod import_repo;
 pub mod list_missing_blobs;
 pub mod list_records;
 pub mod put_record;
@@ -29,6 +30,7 @@ pub(in crate::xrpc) fn register(routes: &mut Routes) {
     routes.add(delete_record::METHOD, delete_record::handle);
     routes.add(describe_repo::METHOD, describe_repo::handle);
     routes.add(get_record::METHOD, get_record::handle);
+    routes.add(import_repo::METHOD, import_repo::handle);
     routes.add(list_missing_blobs::METHOD, list_missing_blobs::handle);
     routes.add(list_records::METHOD, list_records::handle);
     routes.add(put_record::METHOD, put_record::handle);
