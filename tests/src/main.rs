@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Result;
+use atproto::syntax::Did;
 use clap::{Parser, Subcommand};
 use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::Signal;
@@ -30,6 +31,15 @@ enum Command {
     ///
     /// The command finds them in `TEST_DATABASE_URL` (a role that may do anything) and `TEST_REDIS_URL`.
     Exec(exec::Arguments),
+    /// Print the archive of a repo of posts that no server ever had, for importRepo.
+    Archive {
+        /// Whose repo it is to be.
+        #[arg(long)]
+        did: Did,
+        /// How many posts there are.
+        #[arg(long)]
+        records: usize,
+    },
     /// Remove all that `run` keeps.
     Clean {
         /// The folder that `run` used.
@@ -54,6 +64,10 @@ async fn run(command: Command) -> Result<ExitCode> {
     match command {
         Command::Run(arguments) => run::run(arguments).await,
         Command::Exec(arguments) => exec::run(arguments).await,
+        Command::Archive { did, records } => {
+            io::stdout().write_all(&tests::archive::synthetic(&did, records)?)?;
+            Ok(ExitCode::SUCCESS)
+        }
         Command::Clean { data } => DataFolder::remove(&data).map(|()| ExitCode::SUCCESS),
     }
 }

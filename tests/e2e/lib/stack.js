@@ -1,14 +1,16 @@
 /** Starts the servers under test with the `stack` program of the `tests` crate. */
-import { spawn } from 'node:child_process';
+import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
+import { promisify } from 'node:util';
 
 import { withDeadline } from './deadline.js';
 
 const START_MS = 120_000;
 const STOP_MS = 30_000;
 const LOG_TAIL_LINES = 40;
+const MAX_ARCHIVE_BYTES = 256 * 1024 * 1024;
 
 /**
  * @typedef {object} Servers
@@ -37,6 +39,13 @@ export async function startStack({ plcUrl, data } = {}) {
     await stop(child);
     throw new Error(`the stack did not start; it said:\n${log.join('\n')}`, { cause });
   }
+}
+
+/** The archive of a repo of `did` with so many posts that no server ever had; see `stack archive`. */
+export async function foreignArchive(did, records) {
+  const args = ['archive', '--did', did, '--records', String(records)];
+  const { stdout } = await promisify(execFile)(stackProgram(), args, { encoding: 'buffer', maxBuffer: MAX_ARCHIVE_BYTES });
+  return stdout;
 }
 
 function stackProgram() {

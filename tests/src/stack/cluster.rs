@@ -28,6 +28,7 @@ const SETTINGS: [(&str, &str); 10] = [
     ("PDS_EMAIL_FROM_ADDRESS", "rookery@localhost"),
     ("PDS_HOSTNAME", "localhost"),
     ("PDS_INVITE_REQUIRED", "false"),
+    ("PDS_MAX_REPO_IMPORT_SIZE", "268435456"),
     ("PDS_RATE_LIMITS_ENABLED", "false"),
     ("PDS_SERVICE_HANDLE_DOMAINS", ".test"),
 ];
