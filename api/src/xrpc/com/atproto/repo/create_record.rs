@@ -170,7 +170,7 @@ mod tests {
                 custom(&json!({ "list": [{ "cid": cid, "mimeType": "image/png" }] })),
                 "Legacy blobs are not allowed",
             ),
-            invalid(custom(&json!({ "list": vec![0; 140_000] })), "Record cannot be encoded: CBOR has too many items"),
+            invalid(custom(&json!({ "list": vec![0; 140_000] })), "value has too many items"),
             (with(&input(), json!({ "swapCommit": cid })), "InvalidSwap", "Commit was at "),
         ];
         for record in [json!("text"), json!(["list"]), json!(1), json!(null), json!({ "$link": cid })] {
@@ -194,7 +194,7 @@ mod tests {
             (b"\"\xff\"", 400, "Malformed JSON: "),
             (br#"{"record":{"n":1e400}}"#, 400, "Malformed JSON: "),
             (br#"{"record":{"text":"\ud800"}}"#, 400, "Malformed JSON: "),
-            (too_deep.as_bytes(), 400, "Malformed JSON: "),
+            (too_deep.as_bytes(), 400, "Invalid com.atproto.repo.createRecord input: value is nested too deeply"),
             (&vec![b' '; 1_000_001], 413, "request entity too large"),
         ] {
             let failure = scene.call_raw(METHOD, body.to_vec()).await.unwrap_err();
