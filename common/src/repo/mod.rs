@@ -44,7 +44,7 @@ use atproto::syntax::{Tid, TidClock};
 pub use commit::CommitError;
 pub use export::{Archive, ExportError};
 pub use genesis::Genesis;
-pub use import::{ImportError, Upload};
+pub use import::{ImportError, ImportLeftovers, Upload};
 pub use plan::Refusal;
 pub use prepare::{PreparedRecord, PreparedWrite, RecordError, RecordPath, SwapRecord, ValidationStatus};
 pub use proof::ProofError;

@@ -9,6 +9,7 @@ use anyhow::Context as _;
 use common::clock::Clock;
 use common::config::Config;
 use common::db::{self, PgPool, PoolSettings, SchemaError};
+use common::repo::ImportLeftovers;
 use common::sequencer::Sequencer;
 use common::telemetry;
 use tokio::net::TcpListener;
@@ -44,7 +45,12 @@ pub async fn run() -> anyhow::Result<()> {
         Some(port) => Some(bind(config.deployment.bind, port).await.context("cannot use PDS_METRICS_PORT")?),
         None => None,
     };
-    let context = Context { config: Arc::new(config), clock: Clock::system(), sequencer: sequencer.clone() };
+    let context = Context {
+        config: Arc::new(config),
+        clock: Clock::system(),
+        sequencer: sequencer.clone(),
+        import_leftovers: ImportLeftovers::new(&database),
+    };
     let runner = Runner::new(name(), context, &database, jobs::schedules());
     let monitor = runner.monitor();
     tracing::info!(name = name(), "working");

@@ -16,6 +16,7 @@ use common::clock::Clock;
 use common::config::Config;
 use common::db::PgPool;
 use common::jobs::{Jobs, Worker};
+use common::repo::ImportLeftovers;
 use common::sequencer::Sequencer;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
@@ -42,6 +43,8 @@ pub struct Context {
     pub clock: Clock,
     /// The log of events.
     pub sequencer: Sequencer,
+    /// What killed imports have left.
+    pub import_leftovers: ImportLeftovers,
 }
 
 /// One worker.

@@ -10,8 +10,12 @@ use super::*;
 const LIMIT: Duration = Duration::from_secs(30);
 
 fn context(db: &TestDb) -> Context {
-    let sequencer = Sequencer::new(&db.pool());
-    Context { config: Arc::new(Config::for_tests()), clock: Clock::system(), sequencer }
+    Context {
+        config: Arc::new(Config::for_tests()),
+        clock: Clock::system(),
+        sequencer: Sequencer::new(&db.pool()),
+        import_leftovers: ImportLeftovers::new(&db.pool()),
+    }
 }
 
 struct Started {

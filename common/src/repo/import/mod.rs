@@ -32,7 +32,7 @@
 //! # When something dies
 //!
 //! Whatever is loaded is invisible until the finish has committed. Left-overs of a killed import go with the next import of the
-//! same account, or by [`Repos::purge_imports`], which the worker calls on a schedule. A finish whose answer was lost is
+//! same account, or by [`ImportLeftovers`], which the worker sees to. A finish whose answer was lost is
 //! called again and recognises itself by the head. A stop of the client before its archive is complete aborts the import; after
 //! that, the import completes without it.
 //!
@@ -66,6 +66,7 @@ use atproto::syntax::Did;
 use bytes::Bytes;
 pub use error::ImportError;
 use spool::{Spool, Spooling};
+use sqlx::PgPool;
 use store::Claim;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{interval, timeout};
@@ -146,10 +147,23 @@ impl Repos {
         });
         Ok(Upload { pieces, outcome })
     }
+}
 
-    /// Removes what imports have left that ended without saying so; gives their number. Safe to call at any time, from
-    /// anywhere: an import that goes on keeps its claim.
-    pub async fn purge_imports(&self) -> sqlx::Result<i64> {
+/// What imports have left that ended without saying so, as when their replica was killed.
+#[derive(Clone, Debug)]
+pub struct ImportLeftovers {
+    pool: PgPool,
+}
+
+impl ImportLeftovers {
+    /// Those in this database.
+    pub fn new(pool: &PgPool) -> Self {
+        Self { pool: pool.clone() }
+    }
+
+    /// Removes them; gives the number of such imports. Safe to call at any time, from anywhere: an import that goes on keeps
+    /// its claim, and what is under it.
+    pub async fn purge(&self) -> sqlx::Result<i64> {
         store::delete_expired(&mut *self.pool.acquire().await?).await
     }
 }

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use tokio::time::timeout;
 
 use super::stage::{FOLLOW, Stage, THING, cid_at, create, delete, follow, path, write};
-use crate::repo::{CommitRef, ImportError, PreparedWrite, Repos};
+use crate::repo::{CommitRef, ImportError, ImportLeftovers, PreparedWrite, Repos};
 use crate::testing::seed::{self, SeededRepo};
 use crate::testing::{RepoArchive, assert_stream_is_sound};
 
@@ -154,7 +154,7 @@ async fn a_bad_archive_changes_nothing() {
     ] {
         assert_eq!(import(&repos, repo, car).await.unwrap_err().to_string(), expected);
         assert_eq!(repos.find(&repo.did).await.unwrap().unwrap(), before);
-        assert_eq!(repos.purge_imports().await.unwrap(), 0, "nothing is left");
+        assert_eq!(ImportLeftovers::new(&stage.db.pool()).purge().await.unwrap(), 0, "nothing is left");
     }
     create(&repos, repo, "more").await.unwrap().expect("a commit");
     import(&repos, repo, &good).await.unwrap();

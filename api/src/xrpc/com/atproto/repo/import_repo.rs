@@ -94,6 +94,7 @@ impl From<ImportError> for XrpcError {
 mod tests {
     use atproto::data::{self, Cid};
     use atproto::syntax::Did;
+    use common::repo::ImportLeftovers;
     use common::testing::{RepoArchive, seed, to_car};
     use serde_json::{Value, json};
 
@@ -164,7 +165,7 @@ mod tests {
             assert_eq!((found_status, &*found_name), (status, name), "{found_message}");
             assert!(found_message.contains(message), "{found_message}, not {message}");
             assert_eq!(self.head().await, *before, "{message}");
-            assert_eq!(self.api.app().repos.purge_imports().await.unwrap(), 0);
+            assert_eq!(ImportLeftovers::new(&self.api.db.pool()).purge().await.unwrap(), 0);
         }
     }
 
