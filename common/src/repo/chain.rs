@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use atproto::crypto::SigningKey;
 use atproto::data::Cid;
+use atproto::event::MAX_OPS;
 use atproto::mst::{NewNode, Node};
 use atproto::syntax::{Datetime, Nsid, RecordKey, Tid};
 use bytes::Bytes;
@@ -19,6 +20,9 @@ use super::store::{self, Head};
 use super::write::{CommitRef, WriteError};
 use super::{Repos, queue};
 use crate::db::AccountId;
+
+/// Records that one commit may replace by new links. Each takes its share of the event's bytes.
+const REPLACED: usize = 100;
 
 /// One or more commits of a repo, ready for the committer, with what they change in the end.
 pub(super) struct PlannedChain {
@@ -213,6 +217,8 @@ impl Drafting<'_> {
             replaced.extend(stored.filter(|path| !self.chain.as_ref().is_some_and(|chain| chain.writes(path))));
             replaced.extend(self.chain.iter().flat_map(|chain| chain.linking(&path.collection, target)));
         }
+        // An import may have brought any number of them. Those that are left go with the next link.
+        replaced.truncate(REPLACED.min(MAX_OPS.saturating_sub(writes.len())));
         Ok(replaced)
     }
 

@@ -15,6 +15,8 @@ use super::prepare::PreparedWrite;
 use super::write::{CommitRef, WriteError};
 use crate::db::AccountId;
 
+/// Requests that may wait for a repo in a replica. At a commit each, some seconds of writes.
+const LINE: usize = 1024;
 /// Requests that are stored together, unless they carry more writes than one commit may.
 const TOGETHER: usize = 32;
 
@@ -54,11 +56,16 @@ impl Queues {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Queues a request. Gives the duty to serve the queue, if nobody has it.
+    /// Queues a request, or refuses it as one too many. Gives the duty to serve the queue, if nobody has it.
     pub(super) fn push(&self, account: AccountId, request: Request) -> Option<Service> {
         let mut queues = self.lock();
         let idle = !queues.contains_key(&account);
-        queues.entry(account).or_default().push_back(request);
+        let queue = queues.entry(account).or_default();
+        if queue.len() >= LINE {
+            request.answer(Err(WriteError::Contended));
+            return None;
+        }
+        queue.push_back(request);
         idle.then(|| Service { queues: self.clone(), account, over: false })
     }
 }
@@ -96,6 +103,12 @@ impl Service {
             return None;
         }
         Some(queue.drain(..count).collect())
+    }
+
+    /// Everything that waits. What kept the requests before it from being stored would only keep it waiting as long again.
+    pub(super) fn take_rest(&mut self) -> Vec<Request> {
+        let mut queues = self.queues.lock();
+        queues.get_mut(&self.account).map(|queue| queue.drain(..).collect()).unwrap_or_default()
     }
 }
 

@@ -58,6 +58,23 @@ pub enum WriteError {
     Storage(#[source] Arc<sqlx::Error>),
 }
 
+impl WriteError {
+    /// True if any other write of the repo would fail of the same right now.
+    fn is_of_the_server(&self) -> bool {
+        match self {
+            Self::Contended | Self::Commit(CommitError::Unavailable | CommitError::Unknown) | Self::Storage(_) => true,
+            Self::RepoNotFound
+            | Self::Deactivated
+            | Self::Takendown
+            | Self::BlobNotFound(_)
+            | Self::Refused(_)
+            | Self::Commit(CommitError::Refused(_))
+            | Self::Key(_)
+            | Self::Damaged(_) => false,
+        }
+    }
+}
+
 impl From<KeyError> for WriteError {
     fn from(error: KeyError) -> Self {
         match error {
@@ -112,7 +129,11 @@ impl Repos {
                         request.answer(outcome);
                     }
                 }
-                Err(error) => requests.into_iter().for_each(|request| request.answer(Err(error.clone()))),
+                Err(error) => {
+                    let waiting = if error.is_of_the_server() { service.take_rest() } else { Vec::new() };
+                    requests.into_iter().for_each(|request| request.answer(Err(error.clone())));
+                    waiting.into_iter().for_each(|request| request.answer(Err(CommitError::Unavailable.into())));
+                }
             }
         }
     }

@@ -103,6 +103,29 @@ fn follows(rkey: &str, did: &str) -> PreparedWrite {
 }
 
 #[tokio::test]
+async fn more_links_than_a_commit_can_replace_do_not_stop_the_next_one() {
+    let stage = Stage::with_repos(1).await;
+    let (repos, repo) = (stage.replica(), stage.repo());
+    let bob = "did:plc:bob";
+    let brought: Vec<_> = (0..150)
+        .map(|n| format!("old{n}"))
+        .map(|rkey| PreparedWrite::Create {
+            path: path(FOLLOW, &rkey),
+            record: follow(&rkey, bob),
+            replace_links: false,
+        })
+        .collect();
+    write(&repos, repo, &brought).await.unwrap().expect("a commit");
+    for (rkey, left) in [("new", 51), ("newer", 1)] {
+        write(&repos, repo, &[follows(rkey, bob)]).await.unwrap().expect("a commit");
+        let page = Page { limit: 100, cursor: None, reverse: false };
+        let records = repos.list_records(repo.account, &path(FOLLOW, "x").collection, page).await.unwrap();
+        assert_eq!(records.len(), left);
+    }
+    stage.assert_sound().await;
+}
+
+#[tokio::test]
 async fn a_new_link_replaces_those_to_the_same_target() {
     let stage = Stage::with_repos(1).await;
     let (repos, repo) = (stage.replica(), stage.repo());

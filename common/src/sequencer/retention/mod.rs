@@ -153,10 +153,11 @@ async fn patiently(pool: &PgPool, step: Step<'_>) -> sqlx::Result<bool> {
 /// of this is an error.
 ///
 /// Source: the PostgreSQL manual, appendix A: `lock_not_available`, `deadlock_detected`, `query_canceled`,
-/// `check_violation`, `duplicate_table`, `invalid_object_definition`.
+/// `check_violation`, `duplicate_table` (or `unique_violation` in the catalog, if it was at the same moment),
+/// `invalid_object_definition`.
 fn is_in_the_way(error: &sqlx::Error) -> bool {
     let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
-    matches!(code.as_deref(), Some("55P03" | "40P01" | "57014" | "23514" | "42P07" | "42P17"))
+    matches!(code.as_deref(), Some("55P03" | "40P01" | "57014" | "23514" | "42P07" | "23505" | "42P17"))
 }
 
 async fn delete_caught(pool: &PgPool, before: i64) -> sqlx::Result<u64> {
