@@ -26,7 +26,7 @@ pub(crate) struct Comparison {
     /// How many times the first server's CPU time per operation the second one needs.
     pub(crate) cpu: Option<f64>,
     /// How many times as fast the first server is.
-    pub(crate) rate: f64,
+    pub(crate) rate: Option<f64>,
     #[serde(skip)]
     cpus: [Option<f64>; 2],
 }
@@ -74,7 +74,7 @@ pub(crate) fn compare(first: &[Row], second: &[Row]) -> Vec<Comparison> {
     let comparisons = pairs.map(|(row, other)| Comparison {
         name: row.name.clone(),
         cpu: row.cpu.zip(other.cpu).filter(|(own, _)| *own > 0.0).map(|(own, other)| other / own),
-        rate: row.rate / other.rate,
+        rate: Some(row.rate / other.rate).filter(|ratio| ratio.is_finite()),
         cpus: [row.cpu, other.cpu],
     });
     comparisons.collect()
@@ -88,12 +88,12 @@ pub(crate) fn table(comparisons: &[Comparison], names: [&str; 2], with_goals: bo
     }
     let lines = comparisons.iter().map(|comparison| {
         let [own, other] = comparison.cpus.map(|cpu| cpu.map_or_else(|| "-".to_owned(), time));
-        let ratio = comparison.cpu.map_or_else(|| "-".to_owned(), number);
+        let [cpu, rate] = [comparison.cpu, comparison.rate].map(|ratio| ratio.map_or_else(|| "-".to_owned(), number));
         let goal = goal::ratio(&comparison.name).filter(|_| with_goals).map(|goal| {
             let sign = if comparison.cpu.is_some_and(|ratio| ratio >= goal) { "✓" } else { "✗" };
             format!("{sign} ≥ {goal} times the CPU")
         });
-        [comparison.name.clone(), own, other, ratio, number(comparison.rate), goal.unwrap_or_default()]
+        [comparison.name.clone(), own, other, cpu, rate, goal.unwrap_or_default()]
     });
     aligned(&std::iter::once(header).chain(lines).collect::<Vec<_>>(), &TEXT)
 }

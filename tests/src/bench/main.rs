@@ -60,12 +60,14 @@ async fn run(arguments: &Arguments) -> Result<ExitCode> {
     // Whoever started us may be killed without a chance to stop us.
     set_pdeathsig(Signal::SIGTERM)?;
     let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
-    let report = tokio::select! {
-        report = measure_all(arguments) => report?,
-        // The servers we started are told to stop when they are dropped.
-        _ = interrupt.recv() => return Ok(ExitCode::FAILURE),
-        _ = terminate.recv() => return Ok(ExitCode::FAILURE),
+    let mut servers = Vec::new();
+    let complete = tokio::select! {
+        outcome = measure_all(arguments, &mut servers) => outcome.map(|()| true)?,
+        // What is measured by then is reported. The servers we started are told to stop when they are dropped.
+        _ = interrupt.recv() => false,
+        _ = terminate.recv() => false,
     };
+    let report = Report::new(servers);
     write!(io::stdout(), "{}", report.text(arguments.has_goals()))?;
     if let Some(path) = &arguments.json {
         report.write(path)?;
@@ -74,11 +76,11 @@ async fn run(arguments: &Arguments) -> Result<ExitCode> {
     for failure in &failures {
         let _ = writeln!(io::stderr(), "{failure}");
     }
-    Ok(if failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if complete && failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Starts the servers, measures every scenario on all of them, and stops them.
-async fn measure_all(arguments: &Arguments) -> Result<Report> {
+/// Starts the servers, measures every scenario on all of them, adds its rows to `servers`, and stops the servers.
+async fn measure_all(arguments: &Arguments, servers: &mut Vec<Server>) -> Result<()> {
     let targets = targets(arguments).await?;
     let scenarios = arguments.scenarios(targets.len());
     let rounds = arguments.rounds(targets.len());
@@ -89,7 +91,7 @@ async fn measure_all(arguments: &Arguments) -> Result<Report> {
         sessions.push(Session::open(target, invite_code, arguments.scale(), Arc::clone(&progress)).await?);
     }
     let names = sessions.iter().map(|session| session.target.name.clone());
-    let mut servers: Vec<Server> = names.map(|name| Server { name, rows: Vec::new() }).collect();
+    servers.extend(names.map(|name| Server { name, rows: Vec::new() }));
     for scenario in scenarios {
         let found = compare::alternate(scenario, &mut sessions, rounds).await?;
         servers.iter_mut().zip(found).for_each(|(server, rows)| server.rows.extend(rows));
@@ -98,7 +100,7 @@ async fn measure_all(arguments: &Arguments) -> Result<Report> {
     for session in sessions {
         session.target.stop().await?;
     }
-    Ok(Report::new(servers))
+    Ok(())
 }
 
 async fn targets(arguments: &Arguments) -> Result<Vec<Target>> {

@@ -3,11 +3,12 @@
 //! Each worker sends its next request when the last one is answered. First they warm up: connections, caches, plans of
 //! statements. Then a window opens and closes without stopping them; what is completed in between counts, against the
 //! CPU time that the server's processes used between the same two moments ([`crate::processes`]). Background work that
-//! falls into the window (checkpoints, the log of requests, vacuum) belongs to the cost of the operations.
+//! falls into the window (checkpoints, the log of requests, vacuum) belongs to the cost of the operations. For a slow server
+//! the window stays open until as many steps are completed as there are workers.
 
 use std::future::ready;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Error, Result};
@@ -25,6 +26,8 @@ use crate::session::Account;
 
 /// How often memory is looked at, and progress shown.
 pub(crate) const SAMPLE_INTERVAL: Duration = Duration::from_millis(250);
+/// How long a window stays open at most until each worker, on average, has completed a step.
+const LONGEST_WINDOW: Duration = Duration::from_mins(1);
 /// A worker gives up after this many failures.
 const FAILURE_LIMIT: u64 = 20;
 
@@ -128,7 +131,11 @@ pub(crate) struct Setting<'a> {
 
 /// In which part of a measurement the workers are.
 #[derive(Default, Debug)]
-pub(crate) struct Phase(AtomicU8);
+pub(crate) struct Phase {
+    part: AtomicU8,
+    /// Steps that were completed within the window.
+    completed: AtomicUsize,
+}
 
 impl Phase {
     /// The window is open.
@@ -137,12 +144,12 @@ impl Phase {
     const OVER: u8 = 2;
 
     fn set(&self, phase: u8) {
-        self.0.store(phase, Ordering::Relaxed);
+        self.part.store(phase, Ordering::Relaxed);
     }
 
     /// Whether they are in this part.
     pub(crate) fn is(&self, phase: u8) -> bool {
-        self.0.load(Ordering::Relaxed) == phase
+        self.part.load(Ordering::Relaxed) == phase
     }
 }
 
@@ -190,8 +197,10 @@ pub(crate) async fn run<W: Work>(workers: Vec<W>, phase: &Arc<Phase>, setting: S
     sleep(plan.warm_up).await;
     let mut watch = Watch::start(processes);
     phase.set(Phase::MEASURING);
-    while watch.elapsed() < plan.window && !tasks.iter().all(JoinHandle::is_finished) {
-        sleep(SAMPLE_INTERVAL.min(plan.window.saturating_sub(watch.elapsed()))).await;
+    let enough = || phase.completed.load(Ordering::Relaxed) >= tasks.len() || tasks.iter().all(JoinHandle::is_finished);
+    while watch.elapsed() < plan.window || (watch.elapsed() < LONGEST_WINDOW && !enough()) {
+        let left = Some(plan.window.saturating_sub(watch.elapsed())).filter(|left| !left.is_zero());
+        sleep(left.unwrap_or(SAMPLE_INTERVAL).min(SAMPLE_INTERVAL)).await;
         watch.sample();
         progress.fraction(watch.elapsed().as_secs_f64() / plan.window.as_secs_f64());
     }
@@ -213,6 +222,7 @@ async fn work(mut worker: impl Work, phase: Arc<Phase>) -> Tally {
             Ok(done) if phase.is(Phase::MEASURING) => {
                 tally.latencies.add(start.elapsed());
                 tally.count(done);
+                phase.completed.fetch_add(1, Ordering::Relaxed);
             }
             Ok(_) => {}
             Err(error) => tally.fail(error),

@@ -1,8 +1,9 @@
 //! Live delivery of events, while they are written.
 //!
 //! The key of each record that is written is the time at which its write began, so a subscriber sees from an event alone
-//! how late it is. The clock ids of these keys also tell apart the two probes that a measurement begins and ends with:
-//! when all subscribers have seen the first they are live, and what they have not seen at the last is missing.
+//! how late it is. The clock ids of these keys also tell which writes began within the window, and which are the two probes
+//! that a measurement begins and ends with: when all subscribers have seen the first they are live, and what they have not
+//! seen at the last is missing.
 //!
 //! What delivery costs is a difference: the CPU time of the same writes with subscribers and without.
 
@@ -35,6 +36,8 @@ const BUSY_PACE: Duration = Duration::from_millis(32);
 const IDLE_PACE: Duration = Duration::from_millis(50);
 /// Time between probes until all subscribers are live.
 const PROBE_PACE: Duration = Duration::from_millis(100);
+/// What is added to a writer's clock id within the window.
+const MEASURED: u16 = 512;
 /// Clock ids of the probes; those of writers are lower.
 const FIRST_PROBE: u16 = 1023;
 const LAST_PROBE: u16 = 1022;
@@ -53,7 +56,7 @@ pub(super) async fn live(session: &mut Session) -> Result<Vec<Row>> {
 /// What all subscribers together saw.
 #[derive(Default)]
 struct Seen {
-    /// Delays of the events within the window.
+    /// Delays of the events of writes that began within the window.
     delays: Latencies,
     deliveries: u64,
 }
@@ -89,11 +92,15 @@ fn delivery(seen: &Seen, writes: &Row, alone: Option<&Row>) -> Row {
 /// Writes at a steady pace while `subscribers` look on.
 async fn observe(session: &Session, accounts: &[Account], pace: Duration, subscribers: usize) -> Result<(Row, Seen)> {
     let phase = Arc::new(Phase::default());
-    let audience = Audience::open(session, accounts, &phase, subscribers).await?;
+    let audience = Audience::open(session, accounts, subscribers).await?;
     let count = u32::try_from(accounts.len())?;
-    let writers = (0..).zip(accounts).map(|(index, account)| {
-        let first = Instant::now() + pace * u32::from(index) / count;
-        Ok(Writer::new(session.connection()?, account, index, interval_at(first, pace)))
+    let writers = (0..).zip(accounts).map(|(clock_id, account)| {
+        let mut pace = interval_at(Instant::now() + pace * u32::from(clock_id) / count, pace);
+        // A server that does not keep up gets the next write when it has answered, not all that were missed at once.
+        pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let (connection, account, clock) = (session.connection()?, account.clone(), TidClock::new(clock_id));
+        let (phase, acknowledged) = (Arc::clone(&phase), Arc::default());
+        Ok(Writer { connection, account, clock, clock_id, phase, pace, acknowledged })
     });
     let writers = writers.collect::<Result<Vec<Writer>>>()?;
     let acknowledged: Vec<_> = writers.iter().map(|writer| Arc::clone(&writer.acknowledged)).collect();
@@ -114,17 +121,10 @@ struct Writer {
     connection: Connection,
     account: Account,
     clock: TidClock,
+    clock_id: u16,
+    phase: Arc<Phase>,
     pace: Interval,
     acknowledged: Arc<AtomicU64>,
-}
-
-impl Writer {
-    fn new(connection: Connection, account: &Account, clock_id: u16, mut pace: Interval) -> Self {
-        // A server that does not keep up gets the next write when it has answered, not all that were missed at once.
-        pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let (account, clock) = (account.clone(), TidClock::new(clock_id));
-        Self { connection, account, clock, pace, acknowledged: Arc::default() }
-    }
 }
 
 impl Work for Writer {
@@ -133,7 +133,9 @@ impl Work for Writer {
     }
 
     async fn step(&mut self) -> Result<Done> {
-        let rkey = self.clock.next(now_micros()).to_string();
+        let time = self.clock.next(now_micros()).to_micros();
+        let mark = if self.phase.is(Phase::MEASURING) { MEASURED } else { 0 };
+        let rkey = Tid::from_micros(time, self.clock_id + mark).to_string();
         self.connection.send(&post::create(&self.account, Some(&rkey))?).await?;
         self.acknowledged.fetch_add(1, Ordering::Relaxed);
         Ok(Done { count: 1, bytes: 0 })
@@ -156,14 +158,14 @@ struct Expected {
 
 impl Audience {
     /// Opens the subscriptions, and waits until all are live.
-    async fn open(session: &Session, accounts: &[Account], phase: &Arc<Phase>, count: usize) -> Result<Self> {
+    async fn open(session: &Session, accounts: &[Account], count: usize) -> Result<Self> {
         let writers: HashMap<String, usize> = (0..).zip(accounts).map(|(index, it)| (it.did.clone(), index)).collect();
         let writers = Arc::new(writers);
         let (live, mut all_live) = mpsc::channel::<()>(1);
         let mut subscribers = Vec::with_capacity(count);
         for _ in 0..count {
             let subscription = Subscription::open(&session.target.origin, None).await?;
-            let view = View::new(Arc::clone(&writers), Arc::clone(phase), live.clone());
+            let view = View::new(Arc::clone(&writers), live.clone());
             subscribers.push(tokio::spawn(view.follow(subscription)));
         }
         drop(live);
@@ -205,7 +207,6 @@ impl Audience {
 /// What one subscriber sees.
 struct View {
     writers: Arc<HashMap<String, usize>>,
-    phase: Arc<Phase>,
     live: Option<mpsc::Sender<()>>,
     /// The newest key of each writer, and how many there were.
     newest: Vec<Option<Tid>>,
@@ -215,9 +216,9 @@ struct View {
 }
 
 impl View {
-    fn new(writers: Arc<HashMap<String, usize>>, phase: Arc<Phase>, live: mpsc::Sender<()>) -> Self {
+    fn new(writers: Arc<HashMap<String, usize>>, live: mpsc::Sender<()>) -> Self {
         let (newest, counts) = (vec![None; writers.len()], vec![0; writers.len()]);
-        Self { writers, phase, live: Some(live), newest, counts, delays: Latencies::default(), deliveries: 0 }
+        Self { writers, live: Some(live), newest, counts, delays: Latencies::default(), deliveries: 0 }
     }
 
     /// Looks at events until the last probe.
@@ -241,7 +242,7 @@ impl View {
         ensure!(self.newest[writer] < Some(tid), "a write is seen twice, or after a later one of its repository");
         self.newest[writer] = Some(tid);
         self.counts[writer] += 1;
-        if self.phase.is(Phase::MEASURING) {
+        if tid.clock_id() >= MEASURED {
             self.delays.add(Duration::from_micros(arrived.saturating_sub(tid.to_micros())));
             self.deliveries += 1;
         }
