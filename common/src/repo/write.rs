@@ -131,8 +131,12 @@ impl Repos {
                 }
                 Err(error) => {
                     let waiting = if error.is_of_the_server() { service.take_rest() } else { Vec::new() };
-                    requests.into_iter().for_each(|request| request.answer(Err(error.clone())));
-                    waiting.into_iter().for_each(|request| request.answer(Err(CommitError::Unavailable.into())));
+                    for request in requests {
+                        request.answer(Err(error.clone()));
+                    }
+                    for request in waiting {
+                        request.answer(Err(CommitError::Unavailable.into()));
+                    }
                 }
             }
         }
