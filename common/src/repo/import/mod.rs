@@ -50,6 +50,9 @@
 //!
 //! [`IMPORTS`] at a time in a replica; the body as configured; [`spool::MAX_BLOCKS`] blocks; values of at most as many bytes
 //! as the body may have, however often a block is used; nodes of an honest size; two chunks ahead of Postgres.
+//!
+//! Measured with a release build on two busy cores: an archive of 128,000 posts and 43 MB in 4 to 8 s, of which the replica
+//! computes 0.7 s and Postgres 1.9 s; the replica's memory grows by 50 MB at the peak.
 
 mod error;
 mod finish;
