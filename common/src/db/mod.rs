@@ -41,10 +41,13 @@ const STATEMENT_CACHE: usize = 512;
 ///
 /// And no statement is planned twice. All of ours look rows up by keys, for which one plan fits all values; left alone,
 /// Postgres plans those on partitioned tables at each call, which costs more than running them. The plan is one that stays
-/// good: made while a table is small, it must not read all of it when it has grown.
-const SESSION_OPTIONS: [(&str, &str); 9] = [
+/// good: made while a table is small, it must neither read all of it nor sort what an index has in order when it has
+/// grown.
+const SESSION_OPTIONS: [(&str, &str); 11] = [
     ("plan_cache_mode", "force_generic_plan"),
     ("enable_seqscan", "off"),
+    ("enable_bitmapscan", "off"),
+    ("enable_sort", "off"),
     ("jit", "off"),
     ("statement_timeout", "30s"),
     ("lock_timeout", "10s"),
