@@ -38,7 +38,7 @@ async fn text(state: &AppState) -> String {
     state.repos.expose(&mut text);
     text.gauge("pds_db_connections", "Connections to Postgres, those for the log aside.", state.database.size());
     text.gauge("pds_db_connections_idle", "Of these, connections that nobody uses.", state.database.num_idle());
-    let most = state.database.options().get_max_connections();
+    let most = state.database.max_connections();
     text.gauge("pds_db_connections_max", "How many connections there may be.", most);
     if let Ok(Ok(newest)) = timeout(PATIENCE, state.sequencer.newest()).await {
         text.gauge("pds_sequencer_last_seq", "Seq of the newest event.", newest);

@@ -5,10 +5,10 @@ use std::time::Duration;
 use atproto::syntax::{AtIdentifier, Did, Handle};
 use moka::future::Cache;
 use secrecy::SecretString;
-use sqlx::PgPool;
 
 use super::password::Passwords;
 use super::{Account, AccountId, AccountStatus, PasswordError, store};
+use crate::db::PgPool;
 
 /// How many active accounts a replica remembers.
 const REMEMBERED: u64 = 100_000;

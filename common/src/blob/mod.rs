@@ -12,9 +12,9 @@ mod store;
 
 use atproto::data::Cid;
 use atproto::syntax::{Nsid, RecordKey, Tid};
-use sqlx::{PgConnection, PgPool};
+use sqlx::PgConnection;
 
-use crate::db::AccountId;
+use crate::db::{AccountId, PgPool};
 
 /// A record's reference to a blob.
 #[derive(Clone, PartialEq, Eq, Debug)]

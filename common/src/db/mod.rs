@@ -5,6 +5,7 @@
 mod column;
 mod id;
 mod outage;
+mod pool;
 mod schema;
 
 use std::str::FromStr;
@@ -13,14 +14,14 @@ use std::time::Duration;
 pub use column::{CidColumn, TextColumn};
 pub use id::AccountId;
 pub use outage::{is_lock_timeout, is_outage};
+pub use pool::{PgPool, PoolConnection};
 #[cfg(feature = "testing")]
 pub(crate) use schema::migrations;
 pub use schema::{SchemaError, check_schema, migrate};
 use secrecy::{ExposeSecret, SecretString};
-use sqlx::pool::PoolConnection;
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{Connection, PgConnection, Postgres};
-pub use sqlx::{Error, PgPool};
+pub use sqlx::Error;
+use sqlx::postgres::PgConnectOptions;
+use sqlx::{Connection, PgConnection};
 
 /// How to reach Postgres, and how much of it to use.
 #[derive(Clone, Debug)]
@@ -66,12 +67,7 @@ pub fn connect(settings: &PoolSettings, application: &str) -> Result<PgPool, sql
         .application_name(application)
         .statement_cache_capacity(STATEMENT_CACHE)
         .options(SESSION_OPTIONS);
-    Ok(PgPoolOptions::new()
-        .max_connections(settings.max_connections)
-        .acquire_timeout(settings.acquire_timeout)
-        // A round trip before every statement; a broken connection shows at its next use anyway.
-        .test_before_acquire(false)
-        .connect_lazy_with(options))
+    Ok(PgPool::new(options, settings.max_connections, settings.acquire_timeout))
 }
 
 /// A connection that works. Idle ones may have died unnoticed, all of them if Postgres failed over: whoever saw one fail
@@ -79,14 +75,13 @@ pub fn connect(settings: &PoolSettings, application: &str) -> Result<PgPool, sql
 ///
 /// # Errors
 /// If Postgres cannot be reached.
-pub async fn acquire_live(pool: &PgPool) -> Result<PoolConnection<Postgres>, sqlx::Error> {
-    for _ in 0..pool.options().get_max_connections() {
+pub async fn acquire_live(pool: &PgPool) -> Result<PoolConnection, sqlx::Error> {
+    for _ in 0..pool.max_connections() {
         let mut conn = pool.acquire().await?;
         if conn.ping().await.is_ok() {
             return Ok(conn);
         }
-        // So that it leaves the pool; how that goes does not matter.
-        let _ = conn.close().await;
+        conn.close_on_drop();
     }
     pool.acquire().await
 }
@@ -97,14 +92,17 @@ pub async fn acquire_live(pool: &PgPool) -> Result<PoolConnection<Postgres>, sql
 /// # Errors
 /// If Postgres cannot be reached.
 pub async fn connect_patient(pool: &PgPool, limit: Duration) -> Result<PgConnection, sqlx::Error> {
-    let options = (*pool.connect_options()).clone();
+    let options = pool.connect_options().clone();
     let limit = format!("{}ms", limit.as_millis());
     PgConnection::connect_with(&options.options([("statement_timeout", &limit), ("lock_timeout", &limit)])).await
 }
 
 /// True if Postgres answers.
 pub async fn is_reachable(pool: &PgPool) -> bool {
-    sqlx::query_scalar!("SELECT 1").fetch_one(pool).await.is_ok()
+    match pool.acquire().await {
+        Ok(mut conn) => sqlx::query_scalar!("SELECT 1").fetch_one(&mut *conn).await.is_ok(),
+        Err(_) => false,
+    }
 }
 
 /// True if `error` is a broken unique constraint or index of this name.

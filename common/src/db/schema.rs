@@ -3,7 +3,9 @@
 use std::collections::HashSet;
 
 use sqlx::migrate::{MigrateError, Migrator};
-use sqlx::{Connection as _, PgPool};
+use sqlx::{Connection as _, PgConnection};
+
+use super::PgPool;
 
 static MIGRATOR: Migrator = sqlx::migrate!("../migrations");
 
@@ -46,18 +48,18 @@ pub(crate) fn migrations() -> impl Iterator<Item = &'static sqlx::migrate::Migra
 /// # Errors
 /// `TooOld` names the first that is missing, also on an empty database.
 pub async fn check_schema(pool: &PgPool) -> Result<(), SchemaError> {
-    let applied = applied_versions(pool).await?;
+    let applied = applied_versions(&mut *pool.acquire().await?).await?;
     match MIGRATOR.iter().find(|migration| !applied.contains(&migration.version)) {
         None => Ok(()),
         Some(missing) => Err(SchemaError::TooOld { missing: format!("{} ({})", missing.version, missing.description) }),
     }
 }
 
-async fn applied_versions(pool: &PgPool) -> Result<HashSet<i64>, sqlx::Error> {
+async fn applied_versions(conn: &mut PgConnection) -> Result<HashSet<i64>, sqlx::Error> {
     let known = sqlx::query_scalar!(r#"SELECT to_regclass('_sqlx_migrations') IS NOT NULL AS "known!""#);
-    if !known.fetch_one(pool).await? {
+    if !known.fetch_one(&mut *conn).await? {
         return Ok(HashSet::new());
     }
     let versions = sqlx::query_scalar!("SELECT version FROM _sqlx_migrations WHERE success");
-    Ok(versions.fetch_all(pool).await?.into_iter().collect())
+    Ok(versions.fetch_all(conn).await?.into_iter().collect())
 }

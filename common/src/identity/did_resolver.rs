@@ -8,12 +8,12 @@ use atproto::identity::{DidDocument, DidDocumentError, did_web_document_url};
 use atproto::syntax::Did;
 use chrono::{DateTime, Utc};
 use moka::future::Cache;
-use sqlx::PgPool;
 
 use super::plc::{PlcClient, PlcError};
 use super::store;
 use crate::clock::Clock;
 use crate::config::IdentityConfig;
+use crate::db::PgPool;
 use crate::http::{FetchError, GuardedClient};
 
 /// Bytes of documents that a replica keeps in memory: about 40,000 of the usual ones, or a few that somebody blew up.

@@ -11,8 +11,9 @@ mod store;
 
 use std::time::Duration;
 
-use sqlx::PgPool;
 use tokio::time::Instant;
+
+use crate::db::PgPool;
 
 /// How long a lease lasts if nobody renews it.
 pub const LEASE: Duration = Duration::from_secs(30);

@@ -11,9 +11,8 @@ use std::time::Duration;
 use atproto::crypto::SigningKey;
 use atproto::syntax::Did;
 use moka::future::Cache;
-use sqlx::PgPool;
 
-use crate::db::AccountId;
+use crate::db::{AccountId, PgPool};
 pub use seal::{KeyId, KeyVault, SealError, SealedKey, SealingKey};
 
 /// How many opened keys a replica keeps; the least used go first, and are wiped.

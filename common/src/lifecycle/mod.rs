@@ -13,11 +13,11 @@ use std::fmt;
 use std::sync::Arc;
 
 use atproto::crypto::{PublicKey, PublicKeyError, SigningKey, SigningKeyError};
-use sqlx::PgPool;
 
 use crate::account::Accounts;
 use crate::clock::Clock;
 use crate::config::{Config, PlcRotationKey};
+use crate::db::PgPool;
 use crate::identity::{DidResolver, HandleRules, PlcClient};
 use crate::keys::Keys;
 use crate::session::Sessions;

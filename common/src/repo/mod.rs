@@ -50,12 +50,12 @@ pub use prepare::{PreparedRecord, PreparedWrite, RecordError, RecordPath, SwapRe
 pub use proof::ProofError;
 pub use read::{ListedRepo, Page, Record, Repo, RepoStatus};
 pub use rebuild::{Losses, RebuildError, Rebuilder, Rebuilt};
-use sqlx::PgPool;
 use tokio::sync::Semaphore;
 pub use verify::{Finding, Findings, RepoRef, Report, Verifier};
 pub use write::{CommitRef, WriteError};
 
 use crate::clock::Clock;
+use crate::db::PgPool;
 use crate::keys::Keys;
 use crate::telemetry::metrics::Exposition;
 
@@ -142,6 +142,6 @@ impl Repos {
 
 /// How many exports leave connections for everybody else.
 fn exports(pool: &PgPool) -> usize {
-    let most = (pool.options().get_max_connections() / 2).clamp(1, EXPORTS);
+    let most = (pool.max_connections() / 2).clamp(1, EXPORTS);
     usize::try_from(most).unwrap_or(1)
 }

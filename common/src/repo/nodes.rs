@@ -7,10 +7,9 @@ use atproto::data::Cid;
 use atproto::mst::{self, BlockSource, Node};
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
-use sqlx::PgPool;
 
 use super::store::{self, StoredNode};
-use crate::db::AccountId;
+use crate::db::{AccountId, PgPool};
 
 /// Bytes of memory for nodes.
 const CACHE_BYTES: u64 = 128 * 1024 * 1024;

@@ -22,10 +22,9 @@
 //! # Reading
 //!
 //! [`Sequencer::list_after`] gives pages, bounded by events and by bytes. They are read over connections of their own
-//! ([`CONNECTIONS`] at most, opened when needed): the stream goes on while requests hold every other connection, and
-//! these sessions rule out plans other than the range scan. That matters because a session keeps a plan: one made
-//! while a partition was empty would read the whole of it later. Plans are generic, as in all our sessions, so that partitions outside of the
-//! range are left out when the statement starts (`Subplans Removed` in EXPLAIN), not by planning each page again.
+//! ([`CONNECTIONS`] at most, opened when needed): the stream goes on while requests hold every other connection.
+//! Plans are generic and made once, as in all our sessions: partitions outside of the range are left out when the
+//! statement starts (`Subplans Removed` in EXPLAIN), not by planning each page again.
 //!
 //! [`Wakeups`] says when to look: on a notification, and every second in any case, since notifications get lost with a
 //! connection and do not come at all through some poolers. A notification carries no data; what counts is the log.
@@ -61,22 +60,16 @@ use std::time::Duration;
 use atproto::event::Kind;
 use chrono::{DateTime, TimeDelta, Utc};
 pub use retention::Retained;
-use sqlx::PgPool;
-use sqlx::postgres::PgPoolOptions;
 pub use tail::Wakeups;
 use tracing::debug;
+
+use crate::db::PgPool;
 
 /// The stream position before the first event.
 pub const START: i64 = 0;
 
 /// Connections for the log at most: the tail's, its notifications', and some for pages of backfill.
 pub const CONNECTIONS: u32 = 6;
-
-/// How long a connection for the log is kept for nothing.
-const IDLE: Duration = Duration::from_mins(1);
-
-/// What the sessions that read the log ask of the planner, besides what all sessions do. See [the module](self).
-const PLANS: [(&str, &str); 1] = [("enable_bitmapscan", "off")];
 
 /// An event as it is stored.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -160,13 +153,7 @@ pub struct Sequencer {
 impl Sequencer {
     /// The log in the database of `pool`, by connections of its own.
     pub fn new(pool: &PgPool) -> Self {
-        let options = (*pool.connect_options()).clone().options(PLANS);
-        let settings = PgPoolOptions::new()
-            .max_connections(CONNECTIONS)
-            .acquire_timeout(pool.options().get_acquire_timeout())
-            .idle_timeout(IDLE)
-            .test_before_acquire(false);
-        Self { log: settings.connect_lazy_with(options) }
+        Self { log: pool.apart(CONNECTIONS - 1) }
     }
 
     /// The newest seq; [`START`] if there is no event yet.
@@ -204,7 +191,7 @@ impl Sequencer {
 
     /// Listens for new events.
     pub fn wakeups(&self) -> Wakeups {
-        Wakeups::new(self.log.clone())
+        Wakeups::new(&self.log)
     }
 
     /// Closes its connections. What reads now is waited for.

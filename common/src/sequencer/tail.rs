@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use sqlx::PgPool;
-use sqlx::postgres::PgListener;
+use sqlx::postgres::{PgConnectOptions, PgListener, PgPoolOptions};
 use tokio::time::timeout;
 use tracing::warn;
+
+use crate::db::PgPool;
 
 /// The channel `event_append_v1` notifies.
 const CHANNEL: &str = "repo_event";
@@ -17,19 +18,19 @@ const POLL: Duration = Duration::from_secs(1);
 ///
 /// A wake-up only says that there may be something new; the reader looks into the log.
 pub struct Wakeups {
-    pool: PgPool,
+    options: PgConnectOptions,
     listener: Option<PgListener>,
 }
 
 impl Wakeups {
-    pub(super) fn new(pool: PgPool) -> Self {
-        Self { pool, listener: None }
+    pub(super) fn new(pool: &PgPool) -> Self {
+        Self { options: pool.connect_options().clone(), listener: None }
     }
 
     /// Waits for the next event, or for a short while if none comes or Postgres cannot be reached.
     pub async fn next(&mut self) {
         let Some(listener) = &mut self.listener else {
-            self.listener = listen(&self.pool).await.ok();
+            self.listener = listen(&self.options).await.ok();
             if self.listener.is_none() {
                 tokio::time::sleep(POLL).await;
             }
@@ -48,8 +49,10 @@ impl Wakeups {
     }
 }
 
-async fn listen(pool: &PgPool) -> sqlx::Result<PgListener> {
-    let mut listener = PgListener::connect_with(pool).await?;
+async fn listen(options: &PgConnectOptions) -> sqlx::Result<PgListener> {
+    // A listener takes its connections from a pool of sqlx.
+    let one = PgPoolOptions::new().max_connections(1).max_lifetime(None).idle_timeout(None);
+    let mut listener = PgListener::connect_with(&one.connect_lazy_with(options.clone())).await?;
     listener.listen(CHANNEL).await?;
     Ok(listener)
 }

@@ -14,10 +14,9 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use chrono::{DateTime, Utc};
-use sqlx::PgPool;
 
 use crate::clock::Clock;
-use crate::db::AccountId;
+use crate::db::{AccountId, PgPool};
 
 /// Life of an access token.
 pub const ACCESS_LIFETIME: Duration = Duration::from_hours(2);

@@ -4,10 +4,9 @@ use atproto::commit::UnsignedCommit;
 use atproto::crypto::SigningKey;
 use atproto::data::Cid;
 use atproto::mst::{NewNode, Node};
-use sqlx::PgPool;
 
 use super::seed::SeededRepo;
-use crate::db::{AccountId, CidColumn};
+use crate::db::{AccountId, CidColumn, PgPool};
 
 /// Loses one tree node, not the root. Gives its CID.
 ///

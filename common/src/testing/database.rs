@@ -9,10 +9,10 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
-use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, PgConnection, PgPool};
+use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, PgConnection};
 
 use super::Tap;
-use crate::db::{self, PoolSettings};
+use crate::db::{self, PgPool, PoolSettings};
 
 /// Connections of one test; many tests share the server.
 const CONNECTIONS: u32 = 8;

@@ -1,6 +1,6 @@
 //! Workers that die.
 
-use sqlx::PgPool;
+use crate::db::PgPool;
 
 /// Ends the leases of the workers of this name, and their claims, as if they had not been heard of for long.
 ///

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use atproto::event::{Event, Kind};
-use sqlx::{AssertSqlSafe, PgConnection, PgPool, Row as _};
+use sqlx::{AssertSqlSafe, PgConnection, Row as _};
 
-use crate::db::AccountId;
+use crate::db::{AccountId, PgPool};
 
 /// Appends events to the log as one statement, without causing them; gives the seq of the last.
 ///

@@ -5,6 +5,7 @@
 mod archive;
 pub mod damage;
 mod database;
+mod executor;
 mod lease;
 pub mod log;
 mod plc;

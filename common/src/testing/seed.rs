@@ -6,11 +6,12 @@ use atproto::crypto::{PublicKey, SigningKey};
 use atproto::data::Cid;
 use atproto::event::{AccountStatus, Event};
 use atproto::syntax::Did;
-use sqlx::PgPool;
+
+use sqlx::Connection as _;
 
 use crate::account::PasswordHash;
 use crate::clock::Clock;
-use crate::db::AccountId;
+use crate::db::{AccountId, PgPool};
 use crate::keys::{KeyVault, SealedKey, SealingKey};
 use crate::repo::Genesis;
 
@@ -64,7 +65,8 @@ pub async fn set_taken_down(pool: &PgPool, did: &str, taken_down: bool) {
 /// # Panics
 /// If Postgres refuses.
 pub async fn change_status(pool: &PgPool, account: AccountId, event: &Event, status: AccountStatus) {
-    let mut transaction = pool.begin().await.expect("a transaction");
+    let mut conn = pool.acquire().await.expect("a connection");
+    let mut transaction = conn.begin().await.expect("a transaction");
     let query = sqlx::query!("SELECT FROM repo WHERE account_id = $1 FOR UPDATE", account.get());
     query.execute(&mut *transaction).await.expect("a lock");
     let query = sqlx::query!(

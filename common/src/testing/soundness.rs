@@ -11,9 +11,9 @@ use atproto::data::{Cid, Ipld, cbor, find_blobs};
 use atproto::event::{Event, Frame, frame};
 use atproto::mst::{self, Key};
 use atproto::syntax::{Did, Tid};
-use sqlx::{PgConnection, PgPool};
+use sqlx::{Connection as _, PgConnection};
 
-use crate::db::{AccountId, CidColumn, TextColumn};
+use crate::db::{AccountId, CidColumn, PgPool, TextColumn};
 use crate::sequencer::{PageLimit, START, Sequencer};
 
 /// Checks that a repo's rows fit together and are complete: the commit is signed and names the tree, the stored nodes are
@@ -24,7 +24,8 @@ use crate::sequencer::{PageLimit, START, Sequencer};
 /// If they do not, or there is no such repo.
 pub async fn assert_repo_is_sound(pool: &PgPool, account: AccountId) {
     // One snapshot, so that a repo can be looked at while it is written.
-    let mut snapshot = pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await.expect("a snapshot");
+    let mut conn = pool.acquire().await.expect("a connection");
+    let mut snapshot = conn.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await.expect("a snapshot");
     let repo = sqlx::query!(
         r#"
             SELECT

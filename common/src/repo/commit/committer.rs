@@ -5,7 +5,6 @@
 
 use std::collections::HashSet;
 
-use sqlx::PgPool;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 use tracing::warn;
@@ -14,6 +13,7 @@ use super::super::chain::PlannedChain;
 use super::delivery::Delivery;
 use super::metrics;
 use super::store::Writer;
+use crate::db::PgPool;
 
 /// Chains that may wait in a replica before writers are held back.
 const QUEUE: usize = 1024;

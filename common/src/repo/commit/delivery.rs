@@ -2,14 +2,12 @@
 
 use std::time::Duration;
 
-use sqlx::pool::PoolConnection;
-use sqlx::{PgPool, Postgres};
 use tokio::time::{Instant, timeout};
 use tracing::warn;
 
 use super::committer::{CommitError, Verdict, Waiting};
 use super::store::{self, CommitBatch, Outcome, Writer};
-use crate::db;
+use crate::db::{self, PgPool, PoolConnection};
 
 /// Tries of a batch whose connection broke, or that Postgres sacrificed to another transaction.
 const TRIES: usize = 3;
@@ -96,7 +94,7 @@ impl Delivery {
 
     /// A connection for the next try; `None` if there is none to be had. After a lost answer it is one that works, and comes
     /// when the lost statement has ended.
-    async fn connect(&self, pool: &PgPool) -> Option<PoolConnection<Postgres>> {
+    async fn connect(&self, pool: &PgPool) -> Option<PoolConnection> {
         if !self.unanswered {
             return pool.acquire().await.ok();
         }

@@ -22,14 +22,13 @@ use atproto::mst::{self, Step, Walker};
 use atproto::syntax::Tid;
 use bytes::Bytes;
 use sink::{Piece, Sink};
-use sqlx::pool::PoolConnection;
-use sqlx::{Connection, PgConnection, Postgres};
+use sqlx::{Connection, PgConnection};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::time::timeout;
 
 use super::Repos;
 use super::store::find_commit;
-use crate::db::AccountId;
+use crate::db::{AccountId, PoolConnection};
 
 /// How long a new export waits for others to end.
 const WAIT: Duration = Duration::from_secs(10);
@@ -103,7 +102,7 @@ struct Export {
     sink: Sink,
 }
 
-async fn run(mut conn: PoolConnection<Postgres>, place: OwnedSemaphorePermit, mut export: Export) {
+async fn run(mut conn: PoolConnection, place: OwnedSemaphorePermit, mut export: Export) {
     let end = export.stream(&mut conn).await;
     // The reader may take its time for what was read. Nobody else waits for that.
     drop((conn, place));

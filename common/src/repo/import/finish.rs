@@ -114,10 +114,10 @@ fn newest(here: Tid, archive: Tid, now_micros: u64) -> Tid {
 
 #[cfg(test)]
 mod tests {
-    use sqlx::PgPool;
 
     use super::*;
     use crate::clock::Clock;
+    use crate::db::PgPool;
     use crate::keys::Keys;
     use crate::repo::Repos;
     use crate::repo::import::store::{Claim, delete_claim, insert_chunk, insert_claim};

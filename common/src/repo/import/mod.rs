@@ -69,7 +69,6 @@ use atproto::syntax::Did;
 use bytes::Bytes;
 pub use error::ImportError;
 use spool::{Spool, Spooling};
-use sqlx::PgPool;
 use store::Claim;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{interval, timeout};
@@ -78,7 +77,7 @@ use tree::{Checked, Chunk};
 
 use super::Repos;
 use super::write::CommitRef;
-use crate::db::AccountId;
+use crate::db::{AccountId, PgPool};
 
 /// Imports at a time in a replica. Each may hold a spool on disk and, now and then, a connection.
 pub(super) const IMPORTS: usize = 2;

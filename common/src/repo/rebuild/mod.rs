@@ -15,11 +15,12 @@ use atproto::commit::{Commit, UnsignedCommit};
 use atproto::data::Cid;
 use atproto::event::SyncEvent;
 use atproto::syntax::{Datetime, Tid};
-use sqlx::{Connection as _, PgConnection, PgPool};
+use sqlx::{Connection as _, PgConnection};
 
 use super::verify::{self, RepoRef, Report};
 use super::write::CommitRef;
 use crate::clock::Clock;
+use crate::db::PgPool;
 use crate::keys::{KeyError, Keys};
 
 /// What to do about records that are lost, or cannot be trusted: see [`super::Finding::is_loss`].

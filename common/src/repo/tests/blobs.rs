@@ -5,6 +5,8 @@ use futures_util::future::join_all;
 
 use super::stage::{Stage, THING, create, delete, path, write};
 use super::store;
+use sqlx::Connection as _;
+
 use crate::blob::Blobs;
 use crate::repo::{PreparedRecord, PreparedWrite, Repos, SwapRecord, WriteError};
 use crate::testing::seed::{self, SeededRepo};
@@ -97,7 +99,8 @@ async fn whoever_holds_a_blob_holds_up_nobody_else() {
     let stage = Stage::with_repos(2).await;
     let (repos, repo) = (stage.replica(), stage.repo());
     upload(&stage, repo, &[b"held"]).await;
-    let mut holder = stage.db.pool().begin().await.unwrap();
+    let mut conn = stage.db.pool().acquire().await.unwrap();
+    let mut holder = conn.begin().await.unwrap();
     store::lock_blob(&mut holder, Cid::raw(b"held")).await;
 
     let writes = [showing("a", &[b"held"])];

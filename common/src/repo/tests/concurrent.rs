@@ -12,6 +12,8 @@ use tokio::sync::watch;
 use super::planner::{Planner, Sent};
 use super::stage::{Stage, cid_at};
 use super::store;
+use sqlx::Connection as _;
+
 use crate::repo::commit::Outcome;
 use crate::testing::seed::{self, SeededRepo};
 use crate::testing::{assert_repo_is_sound, assert_stream_is_sound};
@@ -124,7 +126,8 @@ async fn each_commit_of_a_batch_is_judged_by_itself() {
     seed::set_deactivated(&pool, stage.repos[2].did.as_str(), true).await;
     seed::set_taken_down(&pool, stage.repos[3].did.as_str(), true).await;
     seed::delete_account(&pool, stage.repos[4].did.as_str()).await;
-    let mut holder = pool.begin().await.unwrap();
+    let mut conn = pool.acquire().await.unwrap();
+    let mut holder = conn.begin().await.unwrap();
     store::lock_repo(&mut holder, stage.repos[5].account).await;
 
     assert_eq!(

@@ -2,10 +2,11 @@
 
 use atproto::data::Cid;
 use atproto::syntax::{Datetime, Tid};
-use sqlx::{PgConnection, PgPool};
+use sqlx::PgConnection;
 
 use super::stage::creation;
 use crate::clock::Clock;
+use crate::db::PgPool;
 use crate::keys::Keys;
 use crate::repo::chain::PlannedChain;
 use crate::repo::commit::{CommitBatch, Outcome, Writer, commit_batch};

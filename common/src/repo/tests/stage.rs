@@ -2,9 +2,9 @@
 
 use atproto::data::{Cid, Ipld};
 use atproto::syntax::{Nsid, RecordKey};
-use sqlx::PgPool;
 
 use crate::clock::Clock;
+use crate::db::PgPool;
 use crate::keys::Keys;
 use crate::repo::{CommitRef, PreparedRecord, PreparedWrite, RecordPath, Repos, SwapRecord, WriteError};
 use crate::testing::seed::{self, SeededRepo};

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use atproto::data::Cid;
-use sqlx::{PgConnection, PgPool};
+use sqlx::PgConnection;
 
-use crate::db::AccountId;
+use crate::db::{AccountId, PgPool};
 
 /// Transactions that appended to the log.
 pub(super) async fn count_appends(pool: &PgPool) -> i64 {

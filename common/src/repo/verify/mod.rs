@@ -23,11 +23,11 @@ mod tree;
 
 use atproto::crypto::PublicKey;
 use atproto::syntax::Did;
-use sqlx::{Connection as _, PgConnection, PgPool};
+use sqlx::{Connection as _, PgConnection};
 
 pub use finding::{Finding, Findings};
 
-use crate::db::AccountId;
+use crate::db::{AccountId, PgPool};
 
 /// A repo to check.
 #[derive(Clone, PartialEq, Eq, Debug)]

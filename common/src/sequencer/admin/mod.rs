@@ -4,7 +4,8 @@ mod store;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
-use sqlx::PgPool;
+
+use crate::db::PgPool;
 
 /// The largest number that subscribers in every language can read: 2⁵³ − 1.
 pub const MAX_SEQ: i64 = (1 << 53) - 1;

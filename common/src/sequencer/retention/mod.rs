@@ -10,12 +10,13 @@ use std::fmt;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use sqlx::{PgConnection, PgPool};
+use sqlx::PgConnection;
 use tracing::warn;
 
 use self::plan::{Plan, State, range};
 pub(super) use self::store::make_partition;
 use super::window_start;
+use crate::db::PgPool;
 
 /// Tries of a step whose locks are taken, in one run.
 const TRIES: u32 = 20;

@@ -3,7 +3,9 @@
 //! Names of tables and bounds of partitions cannot be bound as parameters, so these statements are built at run time:
 //! from numbers, and from names that Postgres itself gave.
 
-use sqlx::{AssertSqlSafe, PgConnection, PgPool};
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
+
+use crate::db::PgPool;
 
 /// Begins a step. Whoever waits for a lock holds up all who come after it, so a step gives up soon; and it does not run
 /// long.
@@ -52,7 +54,8 @@ pub(super) async fn find_caught(conn: &mut PgConnection) -> sqlx::Result<Option<
 /// Postgres looks through the default partition for rows of the range, and locks it meanwhile; it is empty, or nearly
 /// so. Events are kept in their row as far as a page holds them; see the migration that made the first partitions.
 pub(in crate::sequencer) async fn make_partition(pool: &PgPool, lower: i64, upper: i64) -> sqlx::Result<()> {
-    let mut transaction = pool.begin_with(BEGIN).await?;
+    let mut conn = pool.acquire().await?;
+    let mut transaction = conn.begin_with(BEGIN).await?;
     let statements = format!(
         "CREATE TABLE repo_event_from_{lower:012} (LIKE repo_event INCLUDING ALL)
             WITH (toast_tuple_target = 8160, autovacuum_vacuum_insert_threshold = -1);
@@ -65,7 +68,8 @@ pub(in crate::sequencer) async fn make_partition(pool: &PgPool, lower: i64, uppe
 /// Drops a partition, if it is still there. Needs `repo_event` for itself until the transaction ends; the files go
 /// after that.
 pub(super) async fn drop_partition(pool: &PgPool, name: &str) -> sqlx::Result<()> {
-    let mut transaction = pool.begin_with(BEGIN).await?;
+    let mut conn = pool.acquire().await?;
+    let mut transaction = conn.begin_with(BEGIN).await?;
     sqlx::raw_sql(AssertSqlSafe(format!("DROP TABLE IF EXISTS {name}"))).execute(&mut *transaction).await?;
     transaction.commit().await
 }
