@@ -103,6 +103,11 @@ impl Accounts {
         Ok(principal)
     }
 
+    /// Lets this replica look at an account afresh, because it was changed here.
+    pub async fn forget(&self, did: &Did) {
+        self.principals.invalidate(did).await;
+    }
+
     /// The account of whoever knows an identifier (e-mail address, handle or DID) and its main password.
     ///
     /// `None` stands for an unknown identifier, a wrong password and an account without one, after the same time.

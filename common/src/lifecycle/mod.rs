@@ -1,10 +1,13 @@
 //! Workflows across subjects: how an account comes to be, moves, and ends.
 //!
-//! Owns no table: each workflow ends in one statement of a versioned function, which writes the tables of several owners in
-//! one transaction and announces the change in the event log.
+//! Each workflow ends in one statement of a versioned function, which writes the tables of several owners in one
+//! transaction and announces the change in the event log. The module owns only what it needs to go on after a crash:
+//! `account_deletion`.
 
 mod create_account;
+mod deletion;
 mod draft;
+mod status;
 mod store;
 #[cfg(test)]
 mod tests;
@@ -22,6 +25,8 @@ use crate::identity::{DidResolver, HandleRules, PlcClient};
 use crate::keys::Keys;
 use crate::session::Sessions;
 pub use create_account::{CreateAccountError, CreatedAccount, NewAccount};
+pub use deletion::{DeletedAccounts, Purged};
+pub use status::StatusError;
 
 /// The workflows. Cheap to clone.
 #[derive(Clone, Debug)]

@@ -12,6 +12,7 @@ mod plc;
 pub mod seed;
 mod soundness;
 mod tap;
+pub mod traces;
 
 pub use archive::{RepoArchive, to_car};
 pub use database::TestDb;

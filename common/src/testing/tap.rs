@@ -41,8 +41,8 @@ pub struct Tap {
 #[derive(Default, Debug)]
 struct Shared {
     statements: AtomicU64,
-    /// What the next statement meets with.
-    armed: Mutex<Option<Fault>>,
+    /// What a statement is to meet with, and how many go well before it.
+    armed: Mutex<Option<(u64, Fault)>>,
 }
 
 impl Tap {
@@ -76,7 +76,12 @@ impl Tap {
 
     /// Lets the next statement, on whatever connection, meet with `fault`.
     pub fn arm(&self, fault: Fault) {
-        *self.shared.armed() = Some(fault);
+        self.arm_after(0, fault);
+    }
+
+    /// Lets so many statements through, and the one after them meet with `fault`.
+    pub fn arm_after(&self, statements: u64, fault: Fault) {
+        *self.shared.armed() = Some((statements, fault));
     }
 }
 
@@ -87,8 +92,16 @@ impl Drop for Tap {
 }
 
 impl Shared {
-    fn armed(&self) -> std::sync::MutexGuard<'_, Option<Fault>> {
+    fn armed(&self) -> std::sync::MutexGuard<'_, Option<(u64, Fault)>> {
         self.armed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What the statement that has just come meets with.
+    fn next_fault(&self) -> Option<Fault> {
+        let mut armed = self.armed();
+        let (left, fault) = (*armed)?;
+        *armed = left.checked_sub(1).map(|left| (left, fault));
+        if armed.is_none() { Some(fault) } else { None }
     }
 }
 
@@ -124,7 +137,7 @@ impl Connection {
             let (kind, message) = read_message(&mut from).await?;
             if matches!(kind, EXECUTE | QUERY) {
                 self.shared.statements.fetch_add(1, Ordering::SeqCst);
-                if let Some(fault) = self.shared.armed().take() {
+                if let Some(fault) = self.shared.next_fault() {
                     *self.fault() = Some(fault);
                 }
             }
@@ -199,6 +212,11 @@ mod tests {
         for fault in [Fault::BreakBeforeAnswer, Fault::LoseAnswer] {
             tap.arm(fault);
             assert!(!db::is_reachable(&pool).await, "{fault:?}");
+            assert!(db::is_reachable(&pool).await, "{fault:?}");
+
+            tap.arm_after(1, fault);
+            let answers = [db::is_reachable(&pool).await, db::is_reachable(&pool).await];
+            assert_eq!(answers, [true, false], "{fault:?}");
             assert!(db::is_reachable(&pool).await, "{fault:?}");
         }
     }

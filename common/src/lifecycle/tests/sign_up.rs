@@ -1,72 +1,14 @@
 //! Sign-up against a real database and a PLC directory in this process.
 
-use std::time::Duration;
-
 use atproto::commit::Commit;
-use atproto::event::{AccountStatus, Event, Frame, frame};
+use atproto::crypto::SigningKey;
+use atproto::event::{AccountStatus, Event};
 use futures_util::future::join_all;
 
-use super::*;
-use crate::http::{GuardedClient, internal};
-use crate::keys::{KeyVault, SealingKey};
-use crate::sequencer::{PageLimit, START, Sequencer};
-use crate::testing::{FakePlc, TestDb, seed};
-
-struct World {
-    db: TestDb,
-    plc: FakePlc,
-    config: Config,
-}
-
-async fn world() -> World {
-    let (db, plc) = tokio::join!(TestDb::create(), FakePlc::start());
-    World { db, plc, config: Config::for_tests() }
-}
-
-impl World {
-    /// The workflows of a replica of its own.
-    fn replica(&self) -> Lifecycle {
-        let pool = self.db.other_pool();
-        let clock = Clock::system();
-        let plc = PlcClient::new(self.plc.url(), internal(Duration::from_secs(5)).unwrap());
-        let web = GuardedClient::for_documents(&self.config.fetch).unwrap();
-        let vault = KeyVault::new(SealingKey::new(self.config.secrets.key_encryption_key.expose()));
-        let services = Services {
-            accounts: Accounts::new(pool.clone()),
-            keys: Keys::new(pool.clone(), vault),
-            sessions: Sessions::new(pool.clone(), clock.clone()),
-            resolver: DidResolver::new(pool.clone(), clock.clone(), plc.clone(), web, &self.config.identity),
-            plc,
-            clock,
-            pool,
-        };
-        Lifecycle::new(services, Policy::from_config(&self.config).unwrap())
-    }
-
-    /// The DIDs of the directory that have an end.
-    fn ended_dids(&self) -> usize {
-        self.plc.dids().iter().filter(|did| self.plc.state(did).is_none()).count()
-    }
-
-    async fn events(&self) -> Vec<Event> {
-        let stored = Sequencer::new(&self.db.pool()).list_after(START, PageLimit::of(100)).await.unwrap().events;
-        let decode = |event: &crate::sequencer::StoredEvent| {
-            let bytes = frame(event.kind, &event.body, event.seq).unwrap();
-            let Frame::Event { event, .. } = Frame::decode(&bytes).unwrap() else { panic!("an event") };
-            event
-        };
-        stored.iter().map(decode).collect()
-    }
-}
-
-fn request(name: &str) -> NewAccount {
-    NewAccount {
-        handle: format!("{name}.test"),
-        email: Some(format!("{name}@mail.test")),
-        password: Some("correct horse".into()),
-        ..NewAccount::default()
-    }
-}
+use super::world::{request, world};
+use crate::config::{Config, PlcRotationKey};
+use crate::lifecycle::{CreateAccountError, NewAccount, Policy, PolicyError};
+use crate::testing::seed;
 
 #[tokio::test]
 async fn a_sign_up_makes_an_account_a_did_a_key_and_a_repo() {

@@ -1,0 +1,126 @@
+//! All SQL of deletions.
+
+use std::ops::Range;
+
+use atproto::syntax::Did;
+use chrono::{DateTime, Utc};
+use sqlx::PgConnection;
+
+use super::numbers;
+use crate::db::{AccountId, TextColumn};
+
+/// Deletes an account and announces that, in one statement; false if there is none.
+pub(super) async fn delete_account(conn: &mut PgConnection, did: &Did, event: &[u8]) -> sqlx::Result<bool> {
+    let account = sqlx::query_scalar!("SELECT account_delete_v1($1, $2)", did.as_str(), event).fetch_one(conn).await?;
+    Ok(account.is_some())
+}
+
+/// Accounts whose `delete_after` was before `now`.
+pub(super) async fn list_overdue(conn: &mut PgConnection, now: DateTime<Utc>, limit: i64) -> sqlx::Result<Vec<Did>> {
+    let rows = sqlx::query_scalar!(
+        r#"
+            SELECT did AS "did: TextColumn<Did>"
+            FROM account
+            WHERE delete_after < $1 AND takedown_ref IS NULL AND deactivated_at < $1 - interval '1 day'
+            ORDER BY delete_after
+            LIMIT $2
+        "#,
+        now,
+        limit,
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows.into_iter().map(|did| did.0).collect())
+}
+
+/// The first deleted account after `last` of which rows are left.
+pub(super) async fn find_with_rows(conn: &mut PgConnection, last: AccountId) -> sqlx::Result<Option<AccountId>> {
+    let query = sqlx::query_scalar!(
+        r#"
+            SELECT account_id AS "id: AccountId"
+            FROM account_deletion
+            WHERE NOT rows_gone AND account_id > $1
+            ORDER BY account_id
+            LIMIT 1
+        "#,
+        last.get(),
+    );
+    query.fetch_optional(conn).await
+}
+
+/// Deletes at most `limit` rows of each table; gives how many, and notes it when none is left.
+pub(super) async fn purge_rows(conn: &mut PgConnection, account: AccountId, limit: i32) -> sqlx::Result<i64> {
+    let query = sqlx::query_scalar!(r#"SELECT account_purge_v1($1, $2) AS "rows!""#, account.get(), limit);
+    query.fetch_one(conn).await
+}
+
+/// Deleted accounts of which events may be left.
+pub(super) async fn list_with_events(conn: &mut PgConnection, limit: i64) -> sqlx::Result<Vec<AccountId>> {
+    let query = sqlx::query_scalar!(
+        r#"
+            SELECT account_id AS "id: AccountId"
+            FROM account_deletion
+            WHERE NOT events_gone
+            ORDER BY account_id
+            LIMIT $1
+        "#,
+        limit,
+    );
+    query.fetch_all(conn).await
+}
+
+/// The seqs between which events of these accounts may be left.
+pub(super) async fn find_span(conn: &mut PgConnection, accounts: &[AccountId]) -> sqlx::Result<Range<i64>> {
+    let row = sqlx::query!(
+        r#"
+            SELECT
+                greatest(
+                    floor_seq, (SELECT min(d.events_to) FROM account_deletion d WHERE d.account_id = ANY ($1))
+                ) AS "start!",
+                last_seq + 1 AS "end!"
+            FROM sequencer
+        "#,
+        &numbers(accounts),
+    )
+    .fetch_one(conn)
+    .await?;
+    Ok(row.start..row.end)
+}
+
+/// Deletes the events of these accounts whose seqs are in `step`, and notes how far it came; gives how many.
+pub(super) async fn purge_events(
+    conn: &mut PgConnection,
+    accounts: &[AccountId],
+    step: Range<i64>,
+) -> sqlx::Result<i64> {
+    let query = sqlx::query_scalar!(
+        r#"SELECT event_purge_v1($1, $2, $3) AS "events!""#,
+        &numbers(accounts),
+        step.start,
+        step.end,
+    );
+    query.fetch_one(conn).await
+}
+
+/// Notes that no events of these accounts are left, if none were below `end`.
+pub(super) async fn update_events_gone(conn: &mut PgConnection, accounts: &[AccountId], end: i64) -> sqlx::Result<()> {
+    let query = sqlx::query!(
+        "UPDATE account_deletion SET events_gone = true WHERE account_id = ANY ($1) AND events_to >= $2",
+        &numbers(accounts),
+        end,
+    );
+    query.execute(conn).await?;
+    Ok(())
+}
+
+/// Forgets the deletions after which nothing is left, blobs included.
+pub(super) async fn delete_finished(conn: &mut PgConnection) -> sqlx::Result<()> {
+    let query = sqlx::query!(
+        r#"
+            DELETE FROM account_deletion d
+            WHERE d.rows_gone AND d.events_gone AND NOT EXISTS (SELECT FROM blob b WHERE b.account_id = d.account_id)
+        "#,
+    );
+    query.execute(conn).await?;
+    Ok(())
+}

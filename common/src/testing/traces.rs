@@ -1,0 +1,81 @@
+//! What the database holds of an account.
+
+use std::time::Duration;
+
+use atproto::syntax::Did;
+use sqlx::{AssertSqlSafe, Row as _};
+
+use crate::db::{AccountId, PgPool};
+
+/// The tables whose rows belong to accounts, and whether they go by themselves with the account's row.
+///
+/// # Panics
+/// If Postgres refuses.
+pub async fn tables_of_accounts(pool: &PgPool) -> Vec<(String, bool)> {
+    let columns = account_columns(pool).await;
+    columns.into_iter().map(|column| (column.table, column.cascades)).collect()
+}
+
+/// How many rows there are of an account in each table that has any, by name; the log of events apart.
+///
+/// # Panics
+/// If Postgres refuses.
+pub async fn rows_of_account(pool: &PgPool, account: AccountId) -> Vec<(String, i64)> {
+    let mut rows = Vec::new();
+    for Reference { table, column, .. } in account_columns(pool).await {
+        let count = format!("SELECT count(*) FROM {table} WHERE {column} = {}", account.get());
+        let row = sqlx::raw_sql(AssertSqlSafe(count)).fetch_one(pool).await.expect("a count");
+        let count: i64 = row.get(0);
+        if count > 0 && table != "repo_event" {
+            rows.push((table, count));
+        }
+    }
+    rows
+}
+
+/// Loses all blobs of an account, which may be gone.
+///
+/// # Panics
+/// If Postgres refuses.
+pub async fn lose_blobs(pool: &PgPool, account: AccountId) {
+    let query = sqlx::query!("DELETE FROM blob WHERE account_id = $1", account.get());
+    query.execute(pool).await.expect("a deletion");
+}
+
+/// Makes the deactivation of an account longer ago than it is.
+///
+/// # Panics
+/// If Postgres refuses.
+pub async fn age_deactivation(pool: &PgPool, did: &Did, by: Duration) {
+    let query = sqlx::query!(
+        "UPDATE account SET deactivated_at = deactivated_at - make_interval(secs => $2) WHERE did = $1",
+        did.as_str(),
+        by.as_secs_f64(),
+    );
+    query.execute(pool).await.expect("an update");
+}
+
+/// A column that holds the number of an account.
+struct Reference {
+    table: String,
+    column: String,
+    cascades: bool,
+}
+
+/// Columns named `account_id`, and those that refer to an account by a foreign key.
+async fn account_columns(pool: &PgPool) -> Vec<Reference> {
+    let query = sqlx::query_as!(
+        Reference,
+        r#"
+            SELECT c.relname::text AS "table!", a.attname::text AS "column!", coalesce(f.confdeltype = 'c', false) AS "cascades!"
+            FROM pg_class c
+            JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+            LEFT JOIN pg_constraint f
+                ON f.conrelid = c.oid AND f.contype = 'f' AND f.confrelid = 'account'::regclass AND f.conkey = ARRAY[a.attnum]
+            WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p') AND NOT c.relispartition
+                AND (a.attname = 'account_id' OR f.oid IS NOT NULL)
+            ORDER BY c.relname
+        "#,
+    );
+    query.fetch_all(pool).await.expect("the tables")
+}
