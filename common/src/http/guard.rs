@@ -1,7 +1,11 @@
 //! What a user may make this server call.
 
-use std::net::SocketAddr;
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
+use futures_util::future::{BoxFuture, FutureExt as _};
+use hickory_resolver::{ResolverBuilder, TokioResolver};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use url::{Host, Url};
 
@@ -80,27 +84,73 @@ fn is_within(host: &str, domain: &str) -> bool {
     host.strip_suffix(domain).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
 }
 
-/// The system's resolver without the addresses that are not public.
+/// The addresses of a name, or why there are none.
+type Found = Result<Vec<IpAddr>, Box<dyn std::error::Error + Send + Sync>>;
+/// Looks a name up.
+type Lookup = dyn Fn(String) -> BoxFuture<'static, Found> + Send + Sync;
+
+/// The DNS without the addresses that are not public.
 ///
 /// The client connects to exactly the addresses it gets here, so a name that changes its mind between check and connect
 /// (DNS rebinding) gains nothing.
-pub(super) struct PublicResolver;
+#[derive(Clone)]
+pub(super) struct PublicResolver {
+    lookup: Arc<Lookup>,
+    is_allowed: fn(IpAddr) -> bool,
+}
+
+impl PublicResolver {
+    /// Asks the name servers of this machine, without a thread for each name: whoever names hosts may run name servers that
+    /// never answer.
+    pub(super) fn system() -> Self {
+        let dns = TokioResolver::builder_tokio().and_then(ResolverBuilder::build);
+        match dns {
+            Ok(dns) => Self::new(move |name| ask(dns.clone(), name).boxed(), is_public),
+            Err(error) => {
+                tracing::debug!(error = &error as &dyn std::error::Error, "the system looks up the hosts of users");
+                Self::new(|name| ask_system(name).boxed(), is_public)
+            }
+        }
+    }
+
+    /// Looks names up with `lookup`, and lets through what `is_allowed` says.
+    pub(super) fn new(
+        lookup: impl Fn(String) -> BoxFuture<'static, Found> + Send + Sync + 'static,
+        is_allowed: fn(IpAddr) -> bool,
+    ) -> Self {
+        Self { lookup: Arc::new(lookup), is_allowed }
+    }
+}
+
+impl fmt::Debug for PublicResolver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PublicResolver").finish_non_exhaustive()
+    }
+}
 
 impl Resolve for PublicResolver {
     fn resolve(&self, name: Name) -> Resolving {
+        let this = self.clone();
         Box::pin(async move {
-            let found = tokio::net::lookup_host((name.as_str(), 0)).await?;
-            Ok(public_only(found)?)
+            let found = (this.lookup)(name.as_str().to_owned()).await?;
+            let allowed: Vec<_> = found.into_iter().filter(|ip| (this.is_allowed)(*ip)).collect();
+            if allowed.is_empty() {
+                return Err(Blocked::NoPublicAddress.into());
+            }
+            // The client puts the URL's port in the place of this one.
+            Ok(Box::new(allowed.into_iter().map(|ip| SocketAddr::new(ip, 0))) as Addrs)
         })
     }
 }
 
-fn public_only(found: impl Iterator<Item = SocketAddr>) -> Result<Addrs, Blocked> {
-    let public: Vec<SocketAddr> = found.filter(|address| is_public(address.ip())).collect();
-    if public.is_empty() {
-        return Err(Blocked::NoPublicAddress);
-    }
-    Ok(Box::new(public.into_iter()))
+async fn ask(dns: TokioResolver, name: String) -> Found {
+    // The final dot keeps the search domains of this machine out of it.
+    let found = dns.lookup_ip(format!("{}.", name.trim_end_matches('.'))).await?;
+    Ok(found.iter().collect())
+}
+
+async fn ask_system(name: String) -> Found {
+    Ok(tokio::net::lookup_host((name, 0)).await?.map(|address| address.ip()).collect())
 }
 
 #[cfg(test)]
@@ -125,9 +175,20 @@ mod tests {
             ("https://0x7f.1/", "AddressAsHost"),
             ("https://0177.0.0.1/", "AddressAsHost"),
             ("https://127.1/", "AddressAsHost"),
+            ("https://127.0.0.1./", "AddressAsHost"),
+            ("https://0/", "AddressAsHost"),
+            ("https://017700000001/", "AddressAsHost"),
+            ("https://0x7f000001/", "AddressAsHost"),
+            ("https://0x7F.0x0.0x0.0x1/", "AddressAsHost"),
+            ("https://%31%32%37.0.0.1/", "AddressAsHost"),
             ("https://\u{2460}27.0.0.1/", "AddressAsHost"),
             ("https://[::1]/", "AddressAsHost"),
             ("https://[::ffff:127.0.0.1]/", "AddressAsHost"),
+            ("https://[::ffff:7f00:1]/", "AddressAsHost"),
+            ("https://[64:ff9b::127.0.0.1]/", "AddressAsHost"),
+            ("https://[2002:7f00:1::]/", "AddressAsHost"),
+            ("https:///127.0.0.1/", "AddressAsHost"),
+            ("https:\\\\127.0.0.1\\", "AddressAsHost"),
             ("https://a.dev:8443/", "Port"),
             ("https://a.dev:80/", "Port"),
             ("https://example.com/", "Host"),
@@ -150,11 +211,30 @@ mod tests {
         check(Rules::Open, "http://127.0.0.1:2583/").unwrap();
     }
 
-    #[test]
-    fn only_public_addresses_are_dialled() {
-        let addresses = ["10.0.0.1:0", "1.1.1.1:0", "[::1]:0"].map(|address| address.parse().unwrap());
-        let kept: Vec<SocketAddr> = public_only(addresses.into_iter()).unwrap().collect();
-        assert_eq!(kept, ["1.1.1.1:0".parse().unwrap()]);
-        assert!(public_only(addresses[2..].iter().copied()).is_err());
+    /// What the client may dial when a name has these addresses.
+    async fn dialled(addresses: &'static [&str]) -> Result<Vec<String>, String> {
+        let found = async || Ok(addresses.iter().map(|ip| ip.parse().unwrap()).collect());
+        let resolver = PublicResolver::new(move |_| found().boxed(), is_public);
+        let allowed = resolver.resolve("a.dev".parse().unwrap()).await.map_err(|error| error.to_string())?;
+        Ok(allowed.map(|address| address.ip().to_string()).collect())
+    }
+
+    #[tokio::test]
+    async fn only_public_addresses_are_dialled() {
+        let mixed = &["10.0.0.1", "1.1.1.1", "::1", "169.254.169.254", "2606:4700::1"];
+        assert_eq!(dialled(mixed).await.unwrap(), ["1.1.1.1", "2606:4700::1"]);
+        for private in [
+            &["127.0.0.1"][..],
+            &["::1", "fe80::1"],
+            &["::ffff:127.0.0.1"],
+            &["64:ff9b::a9fe:a9fe"],
+            &["2002:7f00:1::"],
+            &["2001:0:4136:e378:8000:63bf:80ff:fffe"],
+            &["0.0.0.0", "::"],
+            &["100.64.0.1", "fd00:ec2::254"],
+            &[],
+        ] {
+            assert_eq!(dialled(private).await, Err(Blocked::NoPublicAddress.to_string()), "{private:?}");
+        }
     }
 }
