@@ -328,6 +328,7 @@ mod tests {
             "pds_xrpc_duration_seconds_count{method=\"com.atproto.server.getSession\"} 1",
             "pds_sequencer_last_seq 0",
             "pds_firehose_subscribers 0",
+            "pds_plc_circuit_open 0",
         ] {
             assert!(text.lines().any(|found| found == line), "{line} in {text}");
         }

@@ -96,6 +96,11 @@ impl XrpcError {
             .with_header(header::RETRY_AFTER, RETRY_AFTER_OUTAGE)
     }
 
+    /// 503 with `Retry-After`, because a service that the request needs failed lately and is left alone for a moment.
+    pub fn resting(message: impl Display) -> Self {
+        Self::from_status(StatusCode::SERVICE_UNAVAILABLE, message).with_header(header::RETRY_AFTER, RETRY_AFTER_OUTAGE)
+    }
+
     /// The same answer with one more header.
     #[must_use]
     pub fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {

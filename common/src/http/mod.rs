@@ -6,12 +6,14 @@
 
 mod address;
 mod body;
+mod breaker;
 mod guard;
 mod guarded;
 
 use std::time::Duration;
 
 pub use body::{limited_stream, read_limited};
+pub use breaker::{Breaker, BreakerSettings, Pass};
 pub use guard::{Blocked, Rules};
 pub use guarded::{Document, GuardedClient};
 pub use reqwest::Upgraded;

@@ -7,7 +7,9 @@ use std::time::Duration;
 use atproto::identity::{DidDocument, DidDocumentError, did_web_document_url};
 use atproto::syntax::Did;
 use chrono::{DateTime, Utc};
+use http::StatusCode;
 use moka::future::Cache;
+use tokio::time::timeout;
 
 use super::plc::{PlcClient, PlcError};
 use super::store;
@@ -27,6 +29,9 @@ const DOCUMENT_TYPES: &str = "application/did+ld+json, application/json";
 ///
 /// A document younger than `PDS_DID_CACHE_STALE_TTL` is used as it is, an older one is used and fetched again in the
 /// background, and one older than `PDS_DID_CACHE_MAX_TTL` is fetched first. Callers who ask at once share one fetch.
+/// While a DID's method fails, its document serves on until it is too old.
+///
+/// All replicas share what is in Postgres; each remembers besides what it saw in the last half minute.
 #[derive(Clone, Debug)]
 pub struct DidResolver(Arc<Resolver>);
 
@@ -63,6 +68,9 @@ pub enum ResolveError {
     /// The site of a `did:web` has something else.
     #[error("a did:web has an unusable document")]
     Document(#[source] DidDocumentError),
+    /// Its owner has ended it.
+    #[error("the DID has been ended by its owner")]
+    Deactivated,
     /// It took longer than `PDS_ID_RESOLVER_TIMEOUT`.
     #[error("getting a DID document took too long")]
     Timeout,
@@ -90,6 +98,14 @@ impl From<sqlx::Error> for Miss {
 }
 
 impl Miss {
+    /// True if the DID has no document, rather than that it could not be had.
+    fn is_final(&self) -> bool {
+        match self {
+            Self::Unknown => true,
+            Self::Failed(error) => matches!(**error, ResolveError::Deactivated),
+        }
+    }
+
     fn to_result(&self) -> Result<Option<Arc<DidDocument>>, Arc<ResolveError>> {
         match self {
             Self::Unknown => Ok(None),
@@ -133,6 +149,16 @@ impl DidResolver {
         Ok(Some(found.document))
     }
 
+    /// As [`Self::find_document`], seen past what this replica remembers: no older than the last refresh at any replica.
+    pub async fn find_shared_document(&self, did: &Did) -> Result<Option<Arc<DidDocument>>, Arc<ResolveError>> {
+        match self.0.find_kept(did).await {
+            Ok(Some(found)) => self.0.remembered.insert(did.clone(), found).await,
+            Ok(None) => self.0.remembered.invalidate(did).await,
+            Err(error) => return Err(Arc::new(error.into())),
+        }
+        self.find_document(did).await
+    }
+
     /// The document of a DID as it is now. For whoever has reason to think that it has just changed.
     pub async fn refresh_document(&self, did: &Did) -> Result<Option<Arc<DidDocument>>, Arc<ResolveError>> {
         match self.0.fetch_and_store(did).await {
@@ -141,12 +167,20 @@ impl DidResolver {
                 Ok(Some(found.document))
             }
             Err(miss) => {
-                if matches!(miss, Miss::Unknown) {
+                if miss.is_final() {
                     self.0.remembered.invalidate(did).await;
                 }
                 miss.to_result()
             }
         }
+    }
+
+    /// Takes a document that is known without fetching it: of a change that the DID's method has just confirmed.
+    pub async fn keep_document(&self, did: &Did, document: DidDocument) -> sqlx::Result<()> {
+        let found = Found { document: Arc::new(document), updated_at: self.0.clock.now() };
+        store::upsert_document(&mut *self.0.pool.acquire().await?, did, &found).await?;
+        self.0.remembered.insert(did.clone(), found).await;
+        Ok(())
     }
 
     fn refresh_in_background(&self, did: &Did) {
@@ -167,32 +201,48 @@ impl DidResolver {
 impl Resolver {
     /// What Postgres has, if it may still be used; else what the DID's method has.
     async fn load(&self, did: &Did) -> Result<Found, Miss> {
-        let kept = store::find_document(&mut *self.pool.acquire().await?, did).await?;
-        match kept.filter(|found| self.age(found) < self.unusable_after) {
+        match self.find_kept(did).await? {
             Some(found) => Ok(found),
             None => self.fetch_and_store(did).await,
         }
     }
 
+    /// What Postgres has, if it may still be used.
+    async fn find_kept(&self, did: &Did) -> sqlx::Result<Option<Found>> {
+        let kept = store::find_document(&mut *self.pool.acquire().await?, did).await?;
+        Ok(kept.filter(|found| self.age(found) < self.unusable_after))
+    }
+
     async fn fetch_and_store(&self, did: &Did) -> Result<Found, Miss> {
         let updated_at = self.clock.now();
-        let fetched =
-            tokio::time::timeout(self.timeout, self.fetch(did)).await.map_err(|_| ResolveError::Timeout)??;
-        let conn = &mut *self.pool.acquire().await?;
-        let Some(document) = fetched else {
-            store::delete_document(conn, did).await?;
-            return Err(Miss::Unknown);
+        let miss = match self.fetch(did).await {
+            Ok(Some(document)) => {
+                let found = Found { document: Arc::new(document), updated_at };
+                store::upsert_document(&mut *self.pool.acquire().await?, did, &found).await?;
+                return Ok(found);
+            }
+            Ok(None) => Miss::Unknown,
+            Err(error) => error.into(),
         };
-        let found = Found { document: Arc::new(document), updated_at };
-        store::upsert_document(conn, did, &found).await?;
-        Ok(found)
+        if miss.is_final() {
+            store::delete_document(&mut *self.pool.acquire().await?, did).await?;
+        }
+        Err(miss)
     }
 
     async fn fetch(&self, did: &Did) -> Result<Option<DidDocument>, ResolveError> {
         match did.method() {
-            "plc" => self.plc.find_document(did).await.map_err(ResolveError::Plc),
-            "web" => self.fetch_web(did).await,
+            "plc" => self.fetch_plc(did).await,
+            "web" => timeout(self.timeout, self.fetch_web(did)).await.map_err(|_| ResolveError::Timeout)?,
             _ => Ok(None),
+        }
+    }
+
+    /// The directory's client has time-outs of its own.
+    async fn fetch_plc(&self, did: &Did) -> Result<Option<DidDocument>, ResolveError> {
+        match self.plc.find_document(did).await {
+            Err(PlcError::Refused { status: StatusCode::GONE, .. }) => Err(ResolveError::Deactivated),
+            found => found.map_err(ResolveError::Plc),
         }
     }
 
@@ -367,8 +417,49 @@ mod tests {
             assert_eq!(found.is_err(), refused, "{did}: {found:?}");
             assert!(refused || found.unwrap().is_none(), "{did}");
         }
-        // An ended DID is not unknown: the directory refuses to show it.
+    }
+
+    #[tokio::test]
+    async fn an_ended_did_has_an_error_of_its_own_and_is_forgotten() {
+        let world = world().await;
+        let (one, other) = (world.resolver(), world.resolver());
+        assert_eq!(world.find(&one).await.as_deref(), Some("first.test"));
         world.end();
-        assert!(resolver.find_document(&world.did).await.is_err());
+        assert_eq!(world.find(&other).await.as_deref(), Some("first.test"), "not asked again yet");
+        let error = one.refresh_document(&world.did).await.unwrap_err();
+        assert!(matches!(*error, ResolveError::Deactivated), "{error}");
+        for resolver in [&one, &other] {
+            let error = resolver.find_shared_document(&world.did).await.unwrap_err();
+            assert!(matches!(*error, ResolveError::Deactivated), "{error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_refresh_at_one_replica_is_seen_past_the_memory_of_the_others() {
+        let world = world().await;
+        let (one, other) = (world.resolver(), world.resolver());
+        assert_eq!(world.find(&other).await.as_deref(), Some("first.test"));
+        world.rename("second.test");
+        one.refresh_document(&world.did).await.unwrap();
+        let seen = other.find_shared_document(&world.did).await.unwrap().unwrap();
+        assert_eq!(seen.handle().map(String::from).as_deref(), Some("second.test"));
+        assert_eq!(world.find(&other).await.as_deref(), Some("second.test"), "and remembered");
+        assert_eq!(world.plc.documents_served(), 2);
+    }
+
+    #[tokio::test]
+    async fn a_stale_document_serves_on_while_the_directory_fails() {
+        let world = world().await;
+        assert_eq!(world.find(&world.resolver()).await.as_deref(), Some("first.test"));
+        world.plc.set_down(true);
+        world.clock.advance(DAY.saturating_sub(MINUTE));
+        for _ in 0..3 {
+            assert_eq!(world.find(&world.resolver()).await.as_deref(), Some("first.test"));
+        }
+        world.clock.advance(MINUTE);
+        let error = world.resolver().find_document(&world.did).await.unwrap_err();
+        assert!(matches!(*error, ResolveError::Plc(PlcError::Failed { .. })), "{error}");
+        world.plc.set_down(false);
+        assert_eq!(world.find(&world.resolver()).await.as_deref(), Some("first.test"));
     }
 }

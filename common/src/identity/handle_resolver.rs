@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use atproto::syntax::{Did, Handle};
 use futures_util::future::{Either, select};
+use moka::future::Cache;
 use reqwest::Client;
 use serde::Deserialize;
 use url::Url;
@@ -18,13 +19,21 @@ use crate::http::{GuardedClient, read_limited};
 const MAX_ANSWER: u64 = 16 * 1024;
 /// Redirects that a handle's site may answer with.
 const MAX_REDIRECTS: u8 = 3;
+/// How many answers a replica remembers.
+const REMEMBERED: u64 = 50_000;
+/// How long it does: long enough that a crowd which asks for one handle costs one look-up.
+const REMEMBERED_FOR: Duration = Duration::from_mins(1);
 
 /// Resolves handles that are not of this server; cheap to clone.
 ///
 /// Asks the appview if there is one, since it has most of them at hand. Then the DNS and the handle's own site, both at
 /// once; if they disagree the DNS is right. Then the name servers of `PDS_HANDLE_BACKUP_NAMESERVERS`.
 #[derive(Clone, Debug)]
-pub struct HandleResolver(Arc<Sources>);
+pub struct HandleResolver {
+    sources: Arc<Sources>,
+    /// What was found lately. That nothing was found is not remembered: it may be about to be mended.
+    remembered: Cache<Handle, Did>,
+}
 
 #[derive(Debug)]
 struct Sources {
@@ -43,29 +52,47 @@ impl HandleResolver {
         let dns = HandleDns::system().inspect_err(|error| {
             tracing::warn!(error = error as &dyn std::error::Error, "handles are resolved without DNS");
         });
-        Self(Arc::new(Sources {
+        let sources = Sources {
             appview,
             dns: dns.ok(),
             web,
             backup_servers: config.handle_backup_nameservers.clone(),
             timeout: config.resolver_timeout,
-        }))
+        };
+        let remembered = Cache::builder().max_capacity(REMEMBERED).time_to_live(REMEMBERED_FOR).build();
+        Self { sources: Arc::new(sources), remembered }
+    }
+
+    /// As [`Self::find_did`], or as somebody else at this replica found it within the last minute. Those who ask at once
+    /// share one look-up.
+    pub async fn find_did_lately(&self, handle: &Handle) -> Option<Did> {
+        // A look-up is many futures in one; most callers need none of it.
+        let search = Box::pin(self.sources.find_did(handle));
+        self.remembered.optionally_get_with(handle.clone(), search).await
     }
 
     /// The DID that `handle` says it stands for; `None` if nobody knows. Whether the DID agrees, its document says.
     pub async fn find_did(&self, handle: &Handle) -> Option<Did> {
-        let sources = &self.0;
-        if let Some(did) = sources.in_time(sources.ask_appview(handle)).await {
-            return Some(did);
+        let found = self.sources.find_did(handle).await;
+        match &found {
+            Some(did) => self.remembered.insert(handle.clone(), did.clone()).await,
+            None => self.remembered.invalidate(handle).await,
         }
-        if let Some(did) = sources.ask_owner(handle).await {
-            return Some(did);
-        }
-        sources.in_time(sources.ask_backup(handle)).await
+        found
     }
 }
 
 impl Sources {
+    async fn find_did(&self, handle: &Handle) -> Option<Did> {
+        if let Some(did) = self.in_time(self.ask_appview(handle)).await {
+            return Some(did);
+        }
+        if let Some(did) = self.ask_owner(handle).await {
+            return Some(did);
+        }
+        self.in_time(self.ask_backup(handle)).await
+    }
+
     /// Gives up after `PDS_ID_RESOLVER_TIMEOUT`.
     async fn in_time(&self, found: impl Future<Output = Option<Did>>) -> Option<Did> {
         tokio::time::timeout(self.timeout, found).await.ok().flatten()
@@ -87,12 +114,7 @@ impl Sources {
     /// Asks where the handle's owner may have put it. Each source has its own time: a DNS that keeps silent must not cost
     /// what the site has said.
     async fn ask_owner(&self, handle: &Handle) -> Option<Did> {
-        let (dns, site) = (pin!(self.in_time(self.ask_dns(handle))), pin!(self.in_time(self.ask_site(handle))));
-        match select(dns, site).await {
-            Either::Left((Some(did), _)) => Some(did),
-            Either::Left((None, site)) => site.await,
-            Either::Right((found, dns)) => dns.await.or(found),
-        }
+        prefer(self.in_time(self.ask_dns(handle)), self.in_time(self.ask_site(handle))).await
     }
 
     async fn ask_dns(&self, handle: &Handle) -> Option<Did> {
@@ -111,13 +133,25 @@ impl Sources {
     }
 }
 
+/// What `first` finds, or else `second`, of two that look at the same time. Waits for no more than it needs.
+async fn prefer<T>(first: impl Future<Output = Option<T>>, second: impl Future<Output = Option<T>>) -> Option<T> {
+    match select(pin!(first), pin!(second)).await {
+        Either::Left((Some(found), _)) => Some(found),
+        Either::Left((None, second)) => second.await,
+        Either::Right((found, first)) => first.await.or(found),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::HashMap;
+    use std::sync::atomic::{AtomicUsize, Ordering};
 
     use axum::extract::Query;
     use axum::routing::get;
     use axum::{Json, Router};
+    use futures_util::FutureExt as _;
+    use futures_util::future::join_all;
     use hickory_resolver::proto::op::{Message, MessageType, ResponseCode};
     use hickory_resolver::proto::rr::rdata::TXT;
     use hickory_resolver::proto::rr::{RData, Record};
@@ -184,6 +218,54 @@ mod tests {
         let resolver = resolver(Some(url.parse().unwrap()), Vec::new());
         assert_eq!(resolver.find_did(&handle("alice.test")).await.map(String::from).as_deref(), Some("did:plc:alice"));
         assert_eq!(resolver.find_did(&handle("bob.test")).await, None);
+    }
+
+    #[tokio::test]
+    async fn the_dns_is_right_whoever_answers_first() {
+        use std::future::{pending, ready};
+
+        use tokio::sync::oneshot;
+
+        assert_eq!(prefer(ready(Some("dns")), pending()).await, Some("dns"), "it does not wait for the site");
+        let (dns, answer) = oneshot::channel();
+        let slow_dns = async { answer.await.unwrap() };
+        let mut found = pin!(prefer(slow_dns, ready(Some("site"))));
+        assert_eq!(found.as_mut().now_or_never(), None, "the site has answered, the DNS has not");
+        dns.send(Some("dns")).unwrap();
+        assert_eq!(found.await, Some("dns"));
+        assert_eq!(prefer(ready(None), ready(Some("site"))).await, Some("site"));
+        let sites = resolver(None, Vec::new());
+        let silent_dns = sites.sources.in_time(pending());
+        let site: Did = "did:plc:alice".parse().unwrap();
+        assert_eq!(prefer(silent_dns, ready(Some(site.clone()))).await, Some(site), "a silent DNS costs only time");
+    }
+
+    #[tokio::test]
+    async fn a_name_server_that_keeps_silent_is_given_up() {
+        let silent = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let resolver = resolver(None, vec![silent.local_addr().unwrap().to_string()]);
+        assert_eq!(resolver.find_did(&handle("alice.test")).await, None);
+    }
+
+    #[tokio::test]
+    async fn those_who_ask_at_once_share_an_answer_that_is_kept_for_a_while() {
+        let asked = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&asked);
+        let known = move || async move {
+            let turn = counted.fetch_add(1, Ordering::SeqCst);
+            Json(json!({ "did": format!("did:plc:turn{turn}") }))
+        };
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let app = Router::new().route("/xrpc/com.atproto.identity.resolveHandle", get(known));
+        tokio::spawn(async { axum::serve(listener, app).await });
+        let resolver = resolver(Some(url.parse().unwrap()), Vec::new());
+        let alice = handle("alice.test");
+        let found = join_all((0..8).map(|_| resolver.find_did_lately(&alice))).await;
+        assert!(found.iter().all(|did| did.as_ref().unwrap().as_str() == "did:plc:turn0"), "{found:?}");
+        assert_eq!(resolver.find_did(&alice).await.unwrap().as_str(), "did:plc:turn1");
+        assert_eq!(resolver.find_did_lately(&alice).await.unwrap().as_str(), "did:plc:turn1");
+        assert_eq!(asked.load(Ordering::SeqCst), 2);
     }
 
     #[tokio::test]

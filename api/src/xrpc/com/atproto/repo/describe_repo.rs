@@ -74,9 +74,11 @@ async fn find_document(resolver: &DidResolver, did: &Did) -> Result<DidDocument,
         Ok(None) => Err(unresolved(did)),
         Err(error) => match &*error {
             ResolveError::Storage(_) => Err(XrpcError::internal(error)),
-            ResolveError::Plc(_) | ResolveError::Web(_) | ResolveError::Document(_) | ResolveError::Timeout => {
-                Err(unresolved(&error))
-            }
+            ResolveError::Plc(_)
+            | ResolveError::Web(_)
+            | ResolveError::Document(_)
+            | ResolveError::Deactivated
+            | ResolveError::Timeout => Err(unresolved(&error)),
         },
     }
 }

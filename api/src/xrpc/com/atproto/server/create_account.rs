@@ -120,6 +120,7 @@ impl From<PlcError> for XrpcError {
         match error {
             PlcError::Refused { .. } => Self::invalid_request(error),
             PlcError::Failed { .. } => Self::upstream_failure(error),
+            PlcError::Resting => Self::resting(error),
             PlcError::Unreachable(_) | PlcError::Document(_) | PlcError::Operation(_) => {
                 tracing::warn!(error = &error as &dyn std::error::Error, "PLC directory");
                 Self::upstream_failure("Unable to perform PLC operation")
