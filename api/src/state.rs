@@ -11,7 +11,7 @@ use common::{
     db::PgPool,
     http::{GuardedClient, internal},
     identity::{DidResolver, HandleResolver, PlcClient},
-    keys::{KeyVault, Keys, SealingKey},
+    keys::{KeyVault, Keys},
     lifecycle::{Lifecycle, Policy, Services},
     repo::Repos,
     sequencer::Sequencer,
@@ -77,8 +77,9 @@ impl AppState {
     pub fn new(config: Config, clock: Clock, database: PgPool) -> Result<Self, StartError> {
         let web = GuardedClient::for_documents(&config.fetch).map_err(StartError::client)?;
         let plc = internal(PLC_TIMEOUT).map_err(StartError::client)?;
-        let plc = PlcClient::new(config.identity.plc_url.clone(), plc);
-        let vault = KeyVault::new(SealingKey::new(config.secrets.key_encryption_key.expose()));
+        let plc =
+            PlcClient::new(config.identity.plc_url.clone(), plc).with_read_timeout(config.identity.resolver_timeout);
+        let vault = KeyVault::from_config(&config.secrets);
         let services = Services {
             accounts: Accounts::new(database.clone()),
             keys: Keys::new(database.clone(), vault),

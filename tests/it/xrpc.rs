@@ -3,5 +3,6 @@
 mod repo_imports;
 mod repo_races;
 mod repo_round_robin;
+mod secrets;
 mod sync_archives;
 mod sync_lists;

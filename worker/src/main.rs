@@ -26,6 +26,8 @@ enum Command {
     Sequencer(ops::SequencerCommand),
     #[command(subcommand)]
     Events(ops::EventsCommand),
+    #[command(subcommand)]
+    Keys(ops::KeysCommand),
     /// Do the background work until SIGTERM. Takes the settings of the servers; any number of workers share the work.
     Run,
 }
@@ -41,6 +43,7 @@ async fn main() -> ExitCode {
         Command::Repo(command) => command.run().await,
         Command::Sequencer(command) => command.run().await,
         Command::Events(command) => command.run().await,
+        Command::Keys(command) => command.run().await,
     };
     outcome.map_or_else(|error| fail(&error), ExitCode::from)
 }

@@ -117,6 +117,17 @@ impl<'a> Reader<'a> {
         key
     }
 
+    /// Any number of keys, each 64 hexadecimal digits, between commas.
+    pub(super) fn key32_list(&mut self, name: &str) -> Vec<Key32> {
+        let text = self.secret_text(name).unwrap_or_default();
+        let items = text.split(',').filter(|item| !item.is_empty());
+        let keys: Option<Vec<Key32>> = items.map(Key32::from_hex).collect();
+        if keys.is_none() {
+            self.problem(name, "must be 64 hexadecimal digits, or several times so many between commas");
+        }
+        keys.unwrap_or_default()
+    }
+
     pub(super) fn problem(&mut self, name: &str, text: impl Display) {
         self.problems.push(format!("{name} {text}"));
     }

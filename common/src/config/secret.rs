@@ -50,7 +50,10 @@ pub enum PlcRotationKey {
 pub struct SecretsConfig {
     /// HS256 key of session tokens, OAuth access tokens and page tokens. `PDS_JWT_SECRET`, required.
     pub jwt_secret: SecretString,
-    /// The key before the last rotation: accepted, never used to sign. `PDS_JWT_SECRET_PREVIOUS`.
+    /// Another secret whose tokens are accepted; it never signs. `PDS_JWT_SECRET_PREVIOUS`.
+    ///
+    /// The secret changes without signing anybody out in three steps, each rolled out to all replicas before the next: the
+    /// new one here; the two exchanged; after 90 days, the longest life of a token, none here.
     pub jwt_secret_previous: Option<SecretString>,
     /// Basic password of the user `admin`. `PDS_ADMIN_PASSWORD`, required.
     pub admin_password: SecretString,
@@ -60,6 +63,12 @@ pub struct SecretsConfig {
     pub plc_rotation_key: PlcRotationKey,
     /// Seals the accounts' signing keys in the database. `PDS_KEY_ENCRYPTION_KEY`, 64 hexadecimal digits, required.
     pub key_encryption_key: Key32,
+    /// Others that only open what they once sealed. `PDS_KEY_ENCRYPTION_KEY_PREVIOUS`, keys of 64 hexadecimal digits between
+    /// commas.
+    ///
+    /// The key changes in the same three steps as the secret of tokens; before the last, `pds-worker keys rewrap` seals
+    /// everything anew.
+    pub key_encryption_keys_previous: Vec<Key32>,
 }
 
 impl SecretsConfig {
@@ -71,7 +80,9 @@ impl SecretsConfig {
         let plc_rotation_key = read_plc_rotation_key(reader);
         let key_encryption_key = reader.key32("PDS_KEY_ENCRYPTION_KEY");
         let key_encryption_key = reader.require("PDS_KEY_ENCRYPTION_KEY", key_encryption_key);
+        let key_encryption_keys_previous = reader.key32_list("PDS_KEY_ENCRYPTION_KEY_PREVIOUS");
         Some(Self {
+            key_encryption_keys_previous,
             jwt_secret: jwt_secret?,
             jwt_secret_previous,
             admin_password: admin_password?,

@@ -99,6 +99,21 @@ fn reference_sample_needs_only_our_two_variables() {
 }
 
 #[test]
+fn previous_secrets_are_optional_and_may_be_several() {
+    const NAME: &str = "PDS_KEY_ENCRYPTION_KEY_PREVIOUS";
+    const KEY: &str = "3333333333333333333333333333333333333333333333333333333333333333";
+    let count =
+        |value: &'static str| with(&[(NAME, value)]).map(|config| config.secrets.key_encryption_keys_previous.len());
+    assert_eq!(count("").unwrap(), 0);
+    assert_eq!(count(KEY).unwrap(), 1);
+    let several = "3333333333333333333333333333333333333333333333333333333333333333,\
+                   4444444444444444444444444444444444444444444444444444444444444444";
+    assert_eq!(count(several).unwrap(), 2);
+    let problem = problems(&[(NAME, "3333,4444")]);
+    assert!(problem[0].starts_with(NAME) && !problem[0].contains("3333"), "{problem:?}");
+}
+
+#[test]
 fn every_bad_variable_is_named_at_once() {
     let error = read(&[
         ("PDS_HOSTNAME", "https://pds.example.net/"),

@@ -1,18 +1,26 @@
 //! The accounts' signing keys: sealed in the database, open only in memory.
 //!
+//! Every key is sealed by a key-encryption key, whose id stands beside it, so that several may be in use while one takes
+//! the other's place ([`Rewrapper`]). The server's own key, which signs PLC operations, is not among them: see
+//! [`RotationKey`].
+//!
 //! Table: `signing_key`. Rows are made by `common::lifecycle`, in the statement that creates the account.
 
+mod rewrap;
+mod rotation;
 mod seal;
 mod store;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use atproto::crypto::SigningKey;
+use atproto::crypto::{PublicKey, SigningKey};
 use atproto::syntax::Did;
 use moka::future::Cache;
 
 use crate::db::{AccountId, PgPool};
+pub use rewrap::{KeyCount, RewrapBatch, Rewrapper, Unopened};
+pub use rotation::{RotationKey, RotationKeyError, RotationSigner};
 pub use seal::{KeyId, KeyVault, SealError, SealedKey, SealingKey};
 
 /// How many opened keys a replica keeps; the least used go first, and are wiped.
@@ -61,6 +69,11 @@ impl Keys {
         let key = Arc::new(self.vault.open(did, &sealed)?);
         self.opened.insert(account, Arc::clone(&key)).await;
         Ok(Some(key))
+    }
+
+    /// The public half of the key that signs for this account, which takes no secret; `None` if there is no such account.
+    pub async fn find_public_key(&self, account: AccountId) -> sqlx::Result<Option<PublicKey>> {
+        store::find_public_key(&mut *self.pool.acquire().await?, account).await
     }
 }
 

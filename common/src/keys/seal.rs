@@ -9,6 +9,8 @@ use atproto::syntax::Did;
 use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
+use crate::config::SecretsConfig;
+
 /// Bytes of a nonce. Random ones are safe for some 2³² seals under one key.
 const NONCE_LEN: usize = 12;
 /// Keeps a key's id apart from every other hash that might be made of it.
@@ -95,6 +97,13 @@ impl KeyVault {
         Self { current, earlier: Vec::new() }
     }
 
+    /// The vault of a server with these secrets.
+    pub fn from_config(secrets: &SecretsConfig) -> Self {
+        let current = Self::new(SealingKey::new(secrets.key_encryption_key.expose()));
+        let previous = secrets.key_encryption_keys_previous.iter();
+        previous.fold(current, |vault, key| vault.with_earlier(SealingKey::new(key.expose())))
+    }
+
     /// Also opens what `key` sealed, so that the operator can change the key while all rows are sealed anew.
     #[must_use]
     pub fn with_earlier(mut self, key: SealingKey) -> Self {
@@ -118,6 +127,16 @@ impl KeyVault {
         let payload = Payload { msg: ciphertext, aad: did.as_str().as_bytes() };
         let secret = key.cipher.decrypt(&Nonce::from(*nonce), payload).map_err(|_| SealError::Damaged)?;
         SigningKey::from_bytes(&Zeroizing::new(secret)).map_err(|_| SealError::Damaged)
+    }
+
+    /// The key-encryption key that seals.
+    pub fn current(&self) -> &KeyId {
+        &self.current.id
+    }
+
+    /// True if what this key-encryption key sealed can be opened.
+    pub fn knows(&self, id: &KeyId) -> bool {
+        self.find(id).is_some()
     }
 
     fn find(&self, id: &KeyId) -> Option<&SealingKey> {
@@ -170,6 +189,26 @@ mod tests {
         let both = new.with_earlier(SealingKey::new(&SECRET));
         assert_eq!(both.open(&did("did:plc:alice"), &sealed).unwrap(), key);
         assert_ne!(both.seal(&did("did:plc:alice"), &key).unwrap().key_id, sealed.key_id);
+    }
+
+    #[test]
+    fn all_configured_keys_open_and_one_seals() {
+        use crate::config::{Config, Key32};
+
+        let mut secrets = Config::for_tests().secrets;
+        let key = SigningKey::generate(&mut rand::rng());
+        let sealed = [4, 5].map(|seed| {
+            let vault = KeyVault::new(SealingKey::new(&[seed; 32]));
+            vault.seal(&did("did:plc:alice"), &key).unwrap()
+        });
+        secrets.key_encryption_keys_previous = [4, 5].map(|seed| Key32::from_bytes([seed; 32])).to_vec();
+        let vault = KeyVault::from_config(&secrets);
+        for sealed in sealed {
+            assert_eq!(vault.open(&did("did:plc:alice"), &sealed).unwrap(), key);
+            assert!(vault.knows(&sealed.key_id) && *vault.current() != sealed.key_id);
+        }
+        let current = SealingKey::new(secrets.key_encryption_key.expose()).id;
+        assert_eq!((vault.current(), &vault.seal(&did("did:plc:alice"), &key).unwrap().key_id), (&current, &current));
     }
 
     #[test]

@@ -15,7 +15,7 @@ use super::{Lifecycle, Workflows, store};
 use crate::account::{AccountId, EmailAddress, MAX_NEW_PASSWORD_CHARS, PasswordError};
 use crate::db;
 use crate::identity::{HandleRefusal, PlcError};
-use crate::keys::SealError;
+use crate::keys::{RotationKeyError, SealError};
 use crate::session::RefreshToken;
 
 /// What somebody who signs up says of themselves, unchecked.
@@ -92,6 +92,9 @@ pub enum CreateAccountError {
     /// The operation that makes the DID could not be built.
     #[error("cannot build a PLC operation")]
     Operation(#[from] OperationError),
+    /// The operation that makes the DID was not signed.
+    #[error(transparent)]
+    RotationKey(#[from] RotationKeyError),
     /// The password was not hashed.
     #[error("cannot hash a password")]
     Password(#[from] PasswordError),
@@ -213,7 +216,7 @@ impl Workflows {
     async fn end_did(&self, draft: &Draft) {
         let ended = async {
             let tombstone = UnsignedOperation::Tombstone { prev: draft.operation.cid()? };
-            let operation = tombstone.sign(&self.policy.rotation_key)?;
+            let operation = self.policy.rotation_key.sign(tombstone).await?;
             self.services.plc.submit(&draft.did, &operation).await.map_err(CreateAccountError::Plc)
         };
         if let Err(error) = ended.await {

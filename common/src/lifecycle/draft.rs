@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use atproto::crypto::{PublicKey, SigningKey};
 use atproto::event::{AccountEvent, AccountStatus, Event, IdentityEvent};
-use atproto::identity::plc::{Operation, OperationError, State, UnsignedOperation};
+use atproto::identity::plc::{Operation, State, UnsignedOperation};
 use atproto::syntax::{Datetime, Did, Handle};
 use chrono::{DateTime, Utc};
 
@@ -12,7 +12,7 @@ use super::create_account::SignUp;
 use super::{CreateAccountError, Policy, Workflows, store};
 use crate::account::{EmailAddress, PasswordHash};
 use crate::db;
-use crate::keys::SealedKey;
+use crate::keys::{RotationKeyError, SealedKey};
 use crate::repo::Genesis;
 use crate::session::RefreshToken;
 
@@ -42,7 +42,7 @@ impl Workflows {
             None => None,
         };
         let key = SigningKey::generate(&mut rand::rng());
-        let operation = self.policy.create_did(&sign_up.handle, &key.public_key(), sign_up.recovery_key)?;
+        let operation = self.policy.create_did(&sign_up.handle, &key.public_key(), sign_up.recovery_key).await?;
         let did = operation.did()?;
         let now = self.services.clock.now();
         let repo = Genesis::new(&did, &key, now)?;
@@ -65,19 +65,19 @@ impl Workflows {
 impl Policy {
     /// The operation that makes a DID. Whose rotation key comes first may undo what a later one signs: first the user's
     /// own, then the operator's recovery key, then the server's.
-    fn create_did(
+    async fn create_did(
         &self,
         handle: &Handle,
         signing_key: &PublicKey,
         recovery_key: Option<PublicKey>,
-    ) -> Result<Operation, OperationError> {
-        let keys = [recovery_key, self.recovery_key, Some(self.rotation_key.public_key())];
+    ) -> Result<Operation, RotationKeyError> {
+        let keys = [recovery_key, self.recovery_key, Some(self.rotation_key.public_key().await?)];
         let mut rotation_keys: Vec<PublicKey> = keys.into_iter().flatten().collect();
         // The directory wants each once, and a user may name one of ours.
         let mut seen = HashSet::new();
         rotation_keys.retain(|key| seen.insert(key.to_string()));
         let state = State::for_account(&rotation_keys, signing_key, handle, &self.public_url);
-        UnsignedOperation::genesis(state).sign(&self.rotation_key)
+        self.rotation_key.sign(UnsignedOperation::genesis(state)).await
     }
 }
 

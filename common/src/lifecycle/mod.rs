@@ -22,7 +22,7 @@ use crate::clock::Clock;
 use crate::config::{Config, PlcRotationKey};
 use crate::db::PgPool;
 use crate::identity::{DidResolver, HandleRules, PlcClient};
-use crate::keys::Keys;
+use crate::keys::{Keys, RotationKey};
 use crate::session::Sessions;
 pub use create_account::{CreateAccountError, CreatedAccount, NewAccount};
 pub use deletion::{DeletedAccounts, Purged};
@@ -67,7 +67,7 @@ pub struct Policy {
     /// The server's origin, for the DID document.
     pub public_url: String,
     /// Signs PLC operations.
-    pub rotation_key: SigningKey,
+    pub rotation_key: RotationKey,
     /// The operator's recovery key: ahead of the server's in new DIDs.
     pub recovery_key: Option<PublicKey>,
 }
@@ -104,7 +104,7 @@ impl Policy {
             handles: HandleRules::new(config.identity.service_handle_domains.clone()),
             invites_required: config.invites.required,
             public_url: config.public_url(),
-            rotation_key,
+            rotation_key: RotationKey::local(rotation_key),
             recovery_key: recovery_key.map_err(PolicyError::RecoveryKey)?,
         })
     }

@@ -88,6 +88,18 @@ impl Client {
         json(request).await
     }
 
+    /// Calls a procedure that takes no input; `token` is the session's, if there is one.
+    ///
+    /// # Errors
+    /// A [`Refusal`], or the server cannot be reached.
+    pub(crate) async fn post_empty(&self, method: &str, token: Option<&str>) -> Result<Value> {
+        let mut request = self.http.post(format!("{}/xrpc/{method}", self.origin));
+        if let Some(token) = token {
+            request = request.bearer_auth(token);
+        }
+        json(request).await
+    }
+
     /// Whether the server says that it is ready for requests.
     pub(crate) async fn is_ready(&self) -> bool {
         let answer = self.http.get(format!("{}/readyz", self.origin)).send().await;

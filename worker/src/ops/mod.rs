@@ -6,6 +6,7 @@
 mod console;
 mod database;
 mod events;
+mod keys;
 mod migrate;
 mod repo;
 mod run;
@@ -14,6 +15,7 @@ mod sequencer;
 use std::process::ExitCode;
 
 pub use events::EventsCommand;
+pub use keys::KeysCommand;
 pub use migrate::migrate;
 pub use repo::RepoCommand;
 pub use run::run;

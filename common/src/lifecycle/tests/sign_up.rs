@@ -26,7 +26,7 @@ async fn a_sign_up_makes_an_account_a_did_a_key_and_a_repo() {
     assert_eq!(document.signing_key(), Some(key.public_key()));
     assert_eq!(document.handle(), Some(created.handle));
     assert_eq!(document.pds_endpoint(), Some(world.config.public_url().as_str()));
-    let rotation_key = replica.0.policy.rotation_key.public_key();
+    let rotation_key = replica.0.policy.rotation_key.public_key().await.unwrap();
     assert_eq!(world.plc.state(&created.did).unwrap().rotation_keys, [rotation_key.to_string()]);
 
     assert!(services.sessions.rotate(created.id, &created.refresh_token.id).await.unwrap().is_some());
@@ -58,7 +58,7 @@ async fn rotation_keys_are_ranked_and_never_repeated() {
     let [operator, user] = [1, 2].map(|_| SigningKey::generate(&mut rand::rng()).public_key().to_string());
     world.config.identity.recovery_did_key = Some(operator.clone());
     let replica = world.replica();
-    let server = replica.0.policy.rotation_key.public_key().to_string();
+    let server = replica.0.policy.rotation_key.public_key().await.unwrap().to_string();
     for (name, recovery_key, expected) in [
         ("alice", None, vec![&operator, &server]),
         ("bob", Some(&user), vec![&user, &operator, &server]),

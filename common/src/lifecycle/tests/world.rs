@@ -12,7 +12,7 @@ use crate::config::Config;
 use crate::db::{AccountId, PgPool};
 use crate::http::{GuardedClient, internal};
 use crate::identity::{DidResolver, PlcClient};
-use crate::keys::{KeyVault, Keys, SealingKey};
+use crate::keys::{KeyVault, Keys};
 use crate::lifecycle::{CreatedAccount, Lifecycle, NewAccount, Policy, Services};
 use crate::repo::{CommitRef, PreparedRecord, PreparedWrite, RecordPath, Repos, WriteError};
 use crate::sequencer::{PageLimit, START, Sequencer, StoredEvent};
@@ -67,7 +67,7 @@ impl World {
     }
 
     fn keys(&self, pool: PgPool) -> Keys {
-        let vault = KeyVault::new(SealingKey::new(self.config.secrets.key_encryption_key.expose()));
+        let vault = KeyVault::from_config(&self.config.secrets);
         Keys::new(pool, vault)
     }
 

@@ -5,7 +5,7 @@ use atproto::syntax::Did;
 use clap::Args;
 use common::clock::Clock;
 use common::config::Config;
-use common::keys::{KeyVault, Keys, SealingKey};
+use common::keys::{KeyVault, Keys};
 use common::repo::{Losses, RebuildError, Rebuilder, Rebuilt, Report, Verifier};
 use serde::Serialize;
 
@@ -73,7 +73,7 @@ pub(super) async fn run(arguments: Arguments) -> anyhow::Result<Outcome> {
         console.say("Nothing was changed.")?;
         return Ok(Outcome::Damaged);
     }
-    let vault = KeyVault::new(SealingKey::new(config.secrets.key_encryption_key.expose()));
+    let vault = KeyVault::from_config(&config.secrets);
     let rebuilder = Rebuilder::new(pool.clone(), Keys::new(pool, vault), Clock::system());
     let losses = if arguments.drop_damaged { Losses::Accept } else { Losses::Refuse };
     match rebuilder.rebuild(&report, losses).await {

@@ -6,6 +6,7 @@ use atproto::{identity::DidDocument, syntax::Did};
 use axum::extract::State;
 use common::{
     identity::{HandleRefusal, PlcError},
+    keys::RotationKeyError,
     lifecycle::{CreateAccountError, NewAccount},
 };
 use http::{HeaderMap, header::AUTHORIZATION};
@@ -93,6 +94,7 @@ impl From<CreateAccountError> for XrpcError {
             | Error::RecoveryKey => Self::invalid_request(error),
             Error::DidUnproven(_) => Self::auth_required(error),
             Error::Plc(error) => error.into(),
+            Error::RotationKey(error) => error.into(),
             Error::Genesis(_)
             | Error::Operation(_)
             | Error::Password(_)
@@ -111,6 +113,16 @@ impl From<HandleRefusal> for XrpcError {
             HandleRefusal::Invalid(_) => Self::bad_request("InvalidHandle", refusal),
             HandleRefusal::Reserved => Self::bad_request("HandleNotAvailable", refusal),
             HandleRefusal::UnsupportedDomain => Self::bad_request("UnsupportedDomain", refusal),
+        }
+    }
+}
+
+impl From<RotationKeyError> for XrpcError {
+    fn from(error: RotationKeyError) -> Self {
+        match error {
+            // It may be there again soon.
+            RotationKeyError::Service(_) => Self::unavailable(error),
+            RotationKeyError::Unusable(_) | RotationKeyError::Operation(_) => Self::internal(error),
         }
     }
 }
