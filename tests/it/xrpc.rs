@@ -1,5 +1,7 @@
 //! What methods keep when their requests reach different replicas.
 
+mod identity;
+mod plc_operations;
 mod repo_imports;
 mod repo_races;
 mod repo_round_robin;

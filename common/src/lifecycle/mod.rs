@@ -7,6 +7,7 @@
 mod create_account;
 mod deletion;
 mod draft;
+mod plc;
 mod status;
 mod store;
 #[cfg(test)]
@@ -26,6 +27,7 @@ use crate::keys::{Keys, RotationKey};
 use crate::session::Sessions;
 pub use create_account::{CreateAccountError, CreatedAccount, NewAccount};
 pub use deletion::{DeletedAccounts, Purged};
+pub use plc::{PlcChanges, PlcOperationError, is_plc};
 pub use status::StatusError;
 
 /// The workflows. Cheap to clone.

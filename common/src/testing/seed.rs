@@ -36,6 +36,15 @@ pub async fn account(pool: &PgPool, handle: &str) -> AccountId {
     query.fetch_one(pool).await.expect("an account")
 }
 
+/// Gives an account another DID, as if it had moved here with it.
+///
+/// # Panics
+/// If Postgres refuses.
+pub async fn set_did(pool: &PgPool, before: &Did, did: &Did) {
+    let query = sqlx::query!("UPDATE account SET did = $2 WHERE did = $1", before.as_str(), did.as_str());
+    query.execute(pool).await.expect("an update");
+}
+
 /// Marks an account as deactivated, or clears the mark.
 ///
 /// # Panics

@@ -2,10 +2,11 @@
 
 use atproto::syntax::{Did, Handle};
 use axum::extract::State;
-use common::{account::Accounts, identity::HandleResolver, lifecycle::Lifecycle};
 use serde::{Deserialize, Serialize};
 
-use crate::xrpc::{Method, XrpcError, XrpcJson, XrpcQuery, XrpcResult, xrpc_errors};
+use super::{Error, Freshness, find_did};
+use crate::state::AppState;
+use crate::xrpc::{Method, XrpcError, XrpcJson, XrpcQuery, XrpcResult};
 
 /// The method.
 pub const METHOD: Method = Method::query("com.atproto.identity.resolveHandle");
@@ -22,34 +23,16 @@ pub struct Output {
     did: Did,
 }
 
-/// Errors the lexicon declares.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// The handle would be one of ours, and nobody has it.
-    #[error("Unable to resolve handle")]
-    HandleNotFound,
-}
-
-xrpc_errors!(Error: HandleNotFound);
-
-/// Knows the handles of this server's active accounts, and asks around for the rest. Nobody else can say whose a handle
-/// below one of our domains is.
+/// Knows the handles of this server's active accounts, and asks around for the rest.
 pub async fn handle(
-    State(accounts): State<Accounts>,
-    State(lifecycle): State<Lifecycle>,
-    State(resolver): State<HandleResolver>,
+    State(app): State<AppState>,
     XrpcQuery(Params { handle }): XrpcQuery<Params>,
 ) -> XrpcResult<Output> {
-    let account = accounts.find_by_handle(&handle).await.map_err(XrpcError::internal)?;
-    if let Some(account) = account.filter(|account| account.status.is_active()) {
-        return Ok(XrpcJson(Output { did: account.did }));
-    }
-    if lifecycle.handles().is_service_handle(&handle) {
-        return Err(Error::HandleNotFound.into());
-    }
-    match resolver.find_did(&handle).await {
+    match find_did(&app, &handle, Freshness::Cached).await? {
         Some(did) => Ok(XrpcJson(Output { did })),
-        None => Err(XrpcError::invalid_request("Unable to resolve handle")),
+        None if app.lifecycle.handles().is_service_handle(&handle) => Err(Error::HandleNotFound.into()),
+        // Reference: without the name, where others might have known it.
+        None => Err(XrpcError::invalid_request(Error::HandleNotFound)),
     }
 }
 
