@@ -5,6 +5,7 @@ mod plc_operations;
 mod repo_imports;
 mod repo_races;
 mod repo_round_robin;
+mod rotation_key;
 mod secrets;
 mod sync_archives;
 mod sync_lists;

@@ -2,7 +2,8 @@
 //!
 //! Two levels of trust. [`internal`] makes a client for services that the operator configured, such as the PLC directory.
 //! [`GuardedClient`] is for hosts that users name: it reaches public addresses only, over https, with bounded time and
-//! size, and follows no redirect unchecked. No request leaves this server on another way.
+//! size, and follows no redirect unchecked. No request leaves this server on another way,
+//! except those of the AWS SDK to the key management service.
 
 mod address;
 mod body;

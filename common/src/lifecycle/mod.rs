@@ -16,11 +16,11 @@ mod tests;
 use std::fmt;
 use std::sync::Arc;
 
-use atproto::crypto::{PublicKey, PublicKeyError, SigningKey, SigningKeyError};
+use atproto::crypto::{PublicKey, PublicKeyError, SigningKeyError};
 
 use crate::account::Accounts;
 use crate::clock::Clock;
-use crate::config::{Config, PlcRotationKey};
+use crate::config::Config;
 use crate::db::PgPool;
 use crate::identity::{DidResolver, HandleRules, PlcClient};
 use crate::keys::{Keys, RotationKey};
@@ -80,9 +80,6 @@ pub enum PolicyError {
     /// Accounts are kept by an account service in front.
     #[error("PDS_ENTRYWAY_URL is not supported yet")]
     Entryway,
-    /// The rotation key is in a KMS.
-    #[error("PDS_PLC_ROTATION_KEY_KMS_KEY_ID is not supported yet: use PDS_PLC_ROTATION_KEY_K256_PRIVATE_KEY_HEX")]
-    Kms,
     /// The rotation key is no key.
     #[error("PDS_PLC_ROTATION_KEY_K256_PRIVATE_KEY_HEX is not a secp256k1 private key")]
     RotationKey(#[source] SigningKeyError),
@@ -97,16 +94,13 @@ impl Policy {
         if config.entryway.is_some() {
             return Err(PolicyError::Entryway);
         }
-        let rotation_key = match &config.secrets.plc_rotation_key {
-            PlcRotationKey::K256(key) => SigningKey::from_bytes(key.expose()).map_err(PolicyError::RotationKey)?,
-            PlcRotationKey::Kms(_) => return Err(PolicyError::Kms),
-        };
+        let rotation_key = RotationKey::from_config(&config.secrets.plc_rotation_key);
         let recovery_key = config.identity.recovery_did_key.as_deref().map(str::parse).transpose();
         Ok(Self {
             handles: HandleRules::new(config.identity.service_handle_domains.clone()),
             invites_required: config.invites.required,
             public_url: config.public_url(),
-            rotation_key: RotationKey::local(rotation_key),
+            rotation_key: rotation_key.map_err(PolicyError::RotationKey)?,
             recovery_key: recovery_key.map_err(PolicyError::RecoveryKey)?,
         })
     }

@@ -6,6 +6,7 @@ mod archive;
 pub mod damage;
 mod database;
 mod executor;
+mod kms;
 mod lease;
 pub mod log;
 mod plc;
@@ -16,6 +17,7 @@ pub mod traces;
 
 pub use archive::{RepoArchive, to_car};
 pub use database::TestDb;
+pub use kms::FakeKms;
 pub use lease::lapse_lease;
 pub use plc::FakePlc;
 pub use soundness::{assert_repo_is_sound, assert_stream_is_sound};

@@ -100,7 +100,10 @@ async fn nothing_is_sent_that_would_part_the_did_from_its_account() {
             changed(&|state| drop(state.verification_methods.insert("atproto".to_owned(), others.clone()))),
             "Incorrect signing key",
         ),
-        (changed(&|state| state.also_known_as.insert(0, "at://eve.test".to_owned())), "Incorrect handle in alsoKnownAs"),
+        (
+            changed(&|state| state.also_known_as.insert(0, "at://eve.test".to_owned())),
+            "Incorrect handle in alsoKnownAs",
+        ),
         (changed(&|state| state.also_known_as.clear()), "Incorrect handle in alsoKnownAs"),
     ] {
         for replica in 0..2 {

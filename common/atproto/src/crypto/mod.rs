@@ -5,9 +5,11 @@
 //!
 //! Source: atproto.com/specs/cryptography.
 
+mod der;
 mod public_key;
 mod signing_key;
 
+pub use der::compact_k256_signature;
 pub use public_key::{Curve, PublicKey, PublicKeyError, SignatureError};
 pub use signing_key::{SigningKey, SigningKeyError};
 

@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use k256::ecdsa::signature::Verifier;
+use k256::pkcs8::DecodePublicKey;
 use multibase::Base;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -98,6 +99,12 @@ impl PublicKey {
             Curve::P256 => p256::ecdsa::VerifyingKey::from_sec1_bytes(bytes).map(Point::P256),
         };
         point.map(Self).map_err(|_| PublicKeyError::Point)
+    }
+
+    /// Reads a `SubjectPublicKeyInfo` in DER with a secp256k1 key, as key management services give it.
+    pub fn from_k256_spki(der: &[u8]) -> Result<Self, PublicKeyError> {
+        let key = k256::ecdsa::VerifyingKey::from_public_key_der(der).map_err(|_| PublicKeyError::Type)?;
+        Ok(Self::from_k256(key))
     }
 
     /// Reads a multikey: base58 of the key type and the compressed point, as in DID documents.
@@ -239,6 +246,21 @@ mod tests {
             assert_eq!(PublicKey::from_sec1(curve, &key.to_sec1()), Ok(key));
             assert_eq!(serde_json::to_string(&key).unwrap(), format!("\"{text}\""));
             assert_eq!(serde_json::from_str::<PublicKey>(&format!("\"{text}\"")).unwrap(), key);
+        }
+    }
+
+    #[test]
+    fn a_key_of_a_key_management_service_is_read() {
+        use k256::pkcs8::EncodePublicKey as _;
+
+        let key = SigningKey::from_bytes(&[7; 32]).unwrap().public_key();
+        let Point::K256(point) = key.0 else { panic!("a secp256k1 key") };
+        let der = point.to_public_key_der().unwrap();
+        assert_eq!(PublicKey::from_k256_spki(der.as_bytes()), Ok(key));
+        let other = p256::ecdsa::SigningKey::from_slice(&[7; 32]).unwrap();
+        let other = other.verifying_key().to_public_key_der().unwrap();
+        for der in [other.as_bytes(), &der.as_bytes()[1..], &[]] {
+            assert_eq!(PublicKey::from_k256_spki(der), Err(PublicKeyError::Type));
         }
     }
 

@@ -1,12 +1,17 @@
 //! The key that signs this server's PLC operations: at hand, or in a key management service.
 
+mod kms;
+
 use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 
-use atproto::crypto::{PublicKey, SIGNATURE_LEN, SigningKey};
+use atproto::crypto::{PublicKey, SIGNATURE_LEN, SigningKey, SigningKeyError};
 use atproto::identity::plc::{Operation, OperationError, UnsignedOperation};
 use futures_util::future::{BoxFuture, FutureExt as _, ready};
+
+use crate::config::PlcRotationKey;
+use kms::KmsKey;
 
 /// Who can sign with the rotation key. Its secret half need not be in this process.
 pub trait RotationSigner: fmt::Debug + Send + Sync {
@@ -36,9 +41,15 @@ pub enum RotationKeyError {
 }
 
 impl RotationKey {
-    /// A key in this process.
-    pub fn local(key: SigningKey) -> Self {
-        Self::new(key)
+    /// The key that the settings name. One in a key management service is not asked for before it is used.
+    ///
+    /// # Errors
+    /// If it is given, and is no secp256k1 key.
+    pub fn from_config(config: &PlcRotationKey) -> Result<Self, SigningKeyError> {
+        match config {
+            PlcRotationKey::K256(key) => SigningKey::from_bytes(key.expose()).map(Self::new),
+            PlcRotationKey::Kms(id) => Ok(Self::new(KmsKey::new(id.clone()))),
+        }
     }
 
     /// A key that `signer` has.
@@ -86,7 +97,7 @@ mod tests {
     async fn a_local_key_signs_what_the_directory_takes() {
         let key = SigningKey::generate(&mut rand::rng());
         let public = key.public_key();
-        let rotation = RotationKey::local(key.clone());
+        let rotation = RotationKey::new(key.clone());
         assert_eq!(rotation.public_key().await.unwrap(), public);
         let signed = rotation.sign(genesis(&public)).await.unwrap();
         signed.verify_genesis(&signed.did().unwrap()).unwrap();
