@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use axum::extract::FromRef;
 use common::{
-    account::Accounts,
+    account::{Accounts, EmailRules},
     blob::Blobs,
     clock::Clock,
     config::Config,
@@ -81,7 +81,8 @@ impl AppState {
             PlcClient::new(config.identity.plc_url.clone(), plc).with_read_timeout(config.identity.resolver_timeout);
         let vault = KeyVault::from_config(&config.secrets);
         let services = Services {
-            accounts: Accounts::new(database.clone()),
+            accounts: Accounts::new(database.clone())
+                .with_email_rules(EmailRules::new(config.email.disposable_domains.clone())),
             keys: Keys::new(database.clone(), vault),
             sessions: Sessions::new(database.clone(), clock.clone()),
             resolver: DidResolver::new(database.clone(), clock.clone(), plc.clone(), web.clone(), &config.identity),

@@ -2,6 +2,7 @@
 
 use axum::body::Bytes;
 use common::{
+    account::CodePurpose,
     clock::Clock,
     config::Config,
     testing::{FakePlc, TestDb},
@@ -83,6 +84,12 @@ impl TestApi {
     /// A request that is no method call.
     pub(crate) fn get(&self, path: &str) -> Call {
         Call(self.http.get(format!("{}{path}", self.replicas[0].local_url())))
+    }
+
+    /// The code that is to be mailed to somebody.
+    pub(crate) async fn mailed_code(&self, account: &TestAccount, purpose: CodePurpose) -> String {
+        let found = self.app().accounts.find_code(&account.did.parse().unwrap(), purpose).await.unwrap();
+        found.expect("a code").code.as_str().to_owned()
     }
 
     /// Signs somebody up as `<name>.test`, with the address `<name>@mail.test` and [`PASSWORD`].

@@ -7,5 +7,7 @@ mod repo_races;
 mod repo_round_robin;
 mod rotation_key;
 mod secrets;
+mod server_accounts;
+mod server_sessions;
 mod sync_archives;
 mod sync_lists;

@@ -1,18 +1,22 @@
 //! Who is calling.
 //!
 //! [`tokens`](SessionTokens) signs and reads the JWTs of password sessions; the other files are extractors, one for each
-//! kind of caller that methods accept. An extractor checks credentials only: what state the account is in, and whether the
-//! caller may do what it asks, the handler decides.
+//! kind of caller that methods accept. All but [`Checked`] and [`Active`] check credentials only: what state the account is
+//! in, and whether the caller may do what it asks, the handler decides.
 
 mod access;
 mod admin;
+mod even_time;
 mod header;
 mod reader;
 mod refresh;
+mod standing;
 mod tokens;
 
-pub use access::{AccessAuth, FullAuth};
+pub use access::{AccessAuth, FullAuth, FullLeavingAuth, LeavingAuth, SessionAuth};
 pub use admin::AdminAuth;
+pub use even_time::EvenTime;
 pub use reader::{ReaderAuth, TakeoutAuth};
 pub use refresh::{EndedAuth, RefreshAuth};
+pub use standing::{Active, Checked, account_deactivated, account_not_found, account_taken_down};
 pub use tokens::{AccessScope, AccessToken, SessionTokens, TokenError};

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use atproto::syntax::Did;
 use common::clock::Clock;
 use common::config::Config;
-use common::session::{ACCESS_LIFETIME, RefreshToken, RefreshTokenId};
+use common::session::{ACCESS_LIFETIME, Origin, RefreshToken, RefreshTokenId};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use secrecy::ExposeSecret as _;
 use serde::{Deserialize, Serialize};
@@ -44,6 +44,16 @@ impl AccessScope {
     /// True for the scopes that ordinary methods accept.
     pub fn is_standard(self) -> bool {
         matches!(self, Self::Full | Self::AppPassPrivileged | Self::AppPass)
+    }
+}
+
+impl From<Origin> for AccessScope {
+    fn from(origin: Origin) -> Self {
+        match origin {
+            Origin::MainPassword => Self::Full,
+            Origin::AppPassword { privileged: true } => Self::AppPassPrivileged,
+            Origin::AppPassword { privileged: false } => Self::AppPass,
+        }
     }
 }
 

@@ -4,6 +4,7 @@ mod client_ip;
 mod compression;
 mod connection;
 mod cors;
+mod language;
 mod metrics;
 mod plain;
 mod probes;
@@ -26,6 +27,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 
 pub use client_ip::ClientIp;
 pub(crate) use connection::Limits;
+pub use language::PreferredLanguage;
 pub(crate) use metrics::metrics_router;
 pub(crate) use request_log::RequestSummary;
 pub(crate) use serve::serve;

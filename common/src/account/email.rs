@@ -1,10 +1,10 @@
-//! E-mail addresses at sign-up.
+//! E-mail addresses, and which of them users may have.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// Longest address that SMTP can carry.
-const MAX_LEN: usize = 254;
+use crate::config::DomainList;
+
 /// Longest part before the `@`.
 const MAX_LOCAL_LEN: usize = 64;
 /// Longest label of the domain.
@@ -15,9 +15,8 @@ const LOCAL_SYMBOLS: &[u8] = b"!#$%&'*+/=?^_`{|}~-";
 
 /// A plausible e-mail address, in lower case. Whether mail arrives there only a mail can tell.
 ///
-/// Addresses of throw-away mail services are not refused: that would take a list which is never complete, and invitations
-/// serve the purpose better. Source: RFC 5321 and RFC 5322, without quoting, comments, address literals and single-label
-/// domains.
+/// ASCII only: of two addresses that look alike, or that become one by some normal form of Unicode, at most one can be
+/// written. Source: RFC 5321 and RFC 5322, without quoting, comments, address literals and single-label domains.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct EmailAddress(Box<str>);
 
@@ -26,7 +25,39 @@ pub struct EmailAddress(Box<str>);
 #[error("not an e-mail address")]
 pub struct EmailAddressError;
 
+/// Why a user may not have an address. The text is what the wire shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("This email address is not supported, please use a different email.")]
+pub struct EmailRefused;
+
+/// Which addresses users may have: all but those of throw-away services, as far as the operator lists them.
+#[derive(Clone, Default, Debug)]
+pub struct EmailRules {
+    disposable: DomainList,
+}
+
+impl EmailRules {
+    /// Refuses addresses at these domains.
+    pub fn new(disposable: DomainList) -> Self {
+        Self { disposable }
+    }
+
+    /// Reads the address that a user wants to have.
+    pub fn check(&self, text: &str) -> Result<EmailAddress, EmailRefused> {
+        let address: EmailAddress = text.parse().map_err(|_| EmailRefused)?;
+        if self.disposable.covers(address.domain()) { Err(EmailRefused) } else { Ok(address) }
+    }
+}
+
 impl EmailAddress {
+    /// Longest address that SMTP can carry, in bytes.
+    pub const MAX_LEN: usize = 254;
+
+    /// What stands behind the `@`.
+    fn domain(&self) -> &str {
+        self.0.rsplit_once('@').map_or("", |(_, domain)| domain)
+    }
+
     /// The text.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -51,7 +82,7 @@ impl FromStr for EmailAddress {
 
     fn from_str(text: &str) -> Result<Self, EmailAddressError> {
         let (local, domain) = text.rsplit_once('@').ok_or(EmailAddressError)?;
-        if text.len() > MAX_LEN || !is_local_part(local) || !is_mail_domain(domain) {
+        if text.len() > Self::MAX_LEN || !is_local_part(local) || !is_mail_domain(domain) {
             return Err(EmailAddressError);
         }
         Ok(Self(text.to_ascii_lowercase().into()))
@@ -78,7 +109,7 @@ fn is_mail_domain(domain: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::EmailAddress;
+    use super::{EmailAddress, EmailRefused, EmailRules};
 
     #[test]
     fn plausible_addresses_pass_in_lower_case() {
@@ -116,12 +147,32 @@ mod tests {
             "alice@bob@example.com",
             "alice@example.com\r\nBcc: bob@example.com",
             "älice@example.com",
+            // A Cyrillic a, full-width letters, and an a with a combining mark.
+            "\u{430}lice@example.com",
+            "\u{ff41}lice@example.com",
+            "a\u{301}lice@example.com",
+            "alice@ex\u{430}mple.com",
+            "alice\u{200b}@example.com",
+            "alice@example\u{3002}com",
+            "alice@example.com\0",
             "Alice <alice@example.com>",
             &long_local,
             &long_domain,
         ] {
             assert!(text.parse::<EmailAddress>().is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn listed_domains_are_refused_with_all_below_them() {
+        let rules = EmailRules::new("mailinator.com\nx.example\n".parse().unwrap());
+        for text in ["a@mailinator.com", "A@Mailinator.COM", "a@eu.mailinator.com", "a@x.example", "no address"] {
+            assert_eq!(rules.check(text), Err(EmailRefused), "{text}");
+        }
+        for text in ["a@notmailinator.com", "a@mailinator.com.example", "a@y.example"] {
+            assert!(rules.check(text).is_ok(), "{text}");
+        }
+        assert!(EmailRules::default().check("a@mailinator.com").is_ok());
     }
 
     #[test]

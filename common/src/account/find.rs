@@ -1,13 +1,13 @@
-//! Looking accounts up, and checking who is at the door.
+//! Looking accounts up.
 
 use std::time::Duration;
 
 use atproto::syntax::{AtIdentifier, Did, Handle};
 use moka::future::Cache;
-use secrecy::SecretString;
 
+use super::email::{EmailAddress, EmailRules};
 use super::password::Passwords;
-use super::{Account, AccountId, AccountStatus, PasswordError, store};
+use super::{Account, AccountId, AccountStatus, store};
 use crate::db::PgPool;
 
 /// How many active accounts a replica remembers.
@@ -19,7 +19,8 @@ const REMEMBERED_FOR: Duration = Duration::from_secs(5);
 #[derive(Clone, Debug)]
 pub struct Accounts {
     pub(super) pool: PgPool,
-    passwords: Passwords,
+    pub(super) passwords: Passwords,
+    emails: EmailRules,
     principals: Cache<Did, Principal>,
 }
 
@@ -46,7 +47,18 @@ impl Accounts {
     /// Serves the accounts in `pool`'s database.
     pub fn new(pool: PgPool) -> Self {
         let principals = Cache::builder().max_capacity(REMEMBERED).time_to_live(REMEMBERED_FOR).build();
-        Self { pool, passwords: Passwords::default(), principals }
+        Self { pool, passwords: Passwords::default(), emails: EmailRules::default(), principals }
+    }
+
+    /// The same accounts, whose e-mail addresses are subject to these rules.
+    #[must_use]
+    pub fn with_email_rules(self, emails: EmailRules) -> Self {
+        Self { emails, ..self }
+    }
+
+    /// What e-mail addresses users may have.
+    pub fn emails(&self) -> &EmailRules {
+        &self.emails
     }
 
     /// The hasher, shared so that all hashing keeps within one limit.
@@ -68,6 +80,10 @@ impl Accounts {
 
     /// The account with this e-mail address, in whatever state; letters match in either case.
     pub async fn find_by_email(&self, email: &str) -> sqlx::Result<Option<Account>> {
+        // Text in Postgres has no NUL, so no address does.
+        if email.len() > EmailAddress::MAX_LEN || email.contains('\0') {
+            return Ok(None);
+        }
         let login = store::find_by_email(&mut *self.pool.acquire().await?, &email.to_ascii_lowercase()).await?;
         Ok(login.map(|login| login.account))
     }
@@ -107,43 +123,6 @@ impl Accounts {
     pub async fn forget(&self, did: &Did) {
         self.principals.invalidate(did).await;
     }
-
-    /// The account of whoever knows an identifier (e-mail address, handle or DID) and its main password.
-    ///
-    /// `None` stands for an unknown identifier, a wrong password and an account without one, after the same time.
-    pub async fn find_by_login(&self, identifier: &str, password: SecretString) -> Result<Option<Account>, LoginError> {
-        let login = self.find_login(&identifier.to_ascii_lowercase()).await?;
-        let hash = login.as_ref().and_then(|login| login.password_hash.as_ref());
-        let matches = self.passwords.verify(password, hash).await?;
-        Ok(login.filter(|_| matches).map(|login| login.account))
-    }
-
-    async fn find_login(&self, identifier: &str) -> sqlx::Result<Option<store::Login>> {
-        // Text in Postgres has no NUL, so nobody's identifier does.
-        if identifier.contains('\0') {
-            return Ok(None);
-        }
-        let conn = &mut *self.pool.acquire().await?;
-        if identifier.contains('@') {
-            return store::find_by_email(conn, identifier).await;
-        }
-        match identifier.parse() {
-            Ok(AtIdentifier::Did(did)) => store::find_by_did(conn, &did).await,
-            Ok(AtIdentifier::Handle(handle)) => store::find_by_handle(conn, &handle).await,
-            Err(_) => Ok(None),
-        }
-    }
-}
-
-/// Why a login could not be decided.
-#[derive(Debug, thiserror::Error)]
-pub enum LoginError {
-    /// The password could not be compared.
-    #[error("password check failed")]
-    Password(#[from] PasswordError),
-    /// Postgres failed.
-    #[error("account storage failed")]
-    Storage(#[from] sqlx::Error),
 }
 
 #[cfg(test)]
@@ -173,26 +152,6 @@ mod tests {
             assert_eq!(accounts.find_by_identifier(&text.parse().unwrap()).await.unwrap().as_ref(), Some(&found));
         }
         assert_eq!(accounts.find_by_handle(&"bob.test".parse().unwrap()).await.unwrap(), None);
-    }
-
-    #[tokio::test]
-    async fn a_login_takes_any_name_and_only_the_right_password() {
-        let (db, accounts, alice) = with_alice().await;
-        let did = seed::did_of("alice.test");
-        let logged_in = async |identifier: &str, password: &str| {
-            accounts.find_by_login(identifier, password.into()).await.unwrap().map(|account| account.id)
-        };
-        assert_eq!(logged_in("alice.test", "").await, None, "an account without a password");
-
-        let hash = accounts.passwords().hash("correct horse".into()).await.unwrap();
-        seed::set_password(&db.pool(), alice, &hash).await;
-        for identifier in ["alice.test", "ALICE.test", "alice@mail.test", "Alice@Mail.test", &did] {
-            assert_eq!(logged_in(identifier, "correct horse").await, Some(alice), "{identifier}");
-            assert_eq!(logged_in(identifier, "wrong horse").await, None, "{identifier}");
-        }
-        for identifier in ["bob.test", "bob@mail.test", "did:plc:bob", "alice", "", "@", "did:", "alice@mail.test\0"] {
-            assert_eq!(logged_in(identifier, "correct horse").await, None, "{identifier}");
-        }
     }
 
     #[tokio::test]

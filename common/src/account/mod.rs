@@ -1,20 +1,35 @@
 //! Accounts: one row is the whole state of an account.
 //!
-//! Tables: `account`, `invite_code`, `invite_code_use`. Rows of the three are made by `common::lifecycle`, in the statement
-//! that creates the account.
+//! Tables: `account`, `invite_code`, `invite_code_use`, whose rows are made by `common::lifecycle` in the statement that
+//! creates the account, `app_password` and `email_token`.
+//!
+//! Whoever needs the row of an account and others that hang on it locks the account first.
 
+mod app_password;
+mod code;
 mod email;
+mod email_change;
 mod find;
 mod invite;
+pub mod jobs;
+mod login;
 mod password;
 mod store;
 
 use atproto::syntax::{Did, Handle};
 use chrono::{DateTime, Utc};
+use sqlx::PgConnection;
 
 pub use crate::db::AccountId;
-pub use email::{EmailAddress, EmailAddressError};
-pub use find::{Accounts, LoginError, Principal};
+pub use app_password::{
+    AppPassword, AppPasswordText, CreateAppPasswordError, MAX_APP_PASSWORD_NAME, MAX_APP_PASSWORDS,
+};
+pub use code::{CODE_LIFETIME, CodeError, CodeMail, EmailCode, EmailCodeError, consume_code, request_code};
+pub use email::{EmailAddress, EmailAddressError, EmailRefused, EmailRules};
+pub use email_change::{ChangeEmailError, ConfirmEmailError, set_email};
+pub use find::{Accounts, Principal};
+pub use jobs::{CodePurpose, SendCode};
+pub use login::{Credential, LoginError, SignIn};
 pub use password::{
     MAX_LOGIN_PASSWORD_CHARS, MAX_NEW_PASSWORD_CHARS, PasswordError, PasswordHash, PasswordHashError, Passwords,
 };
@@ -78,6 +93,16 @@ impl AccountStatus {
             Self::Takendown => Some("takendown"),
         }
     }
+}
+
+/// Locks an account until the caller's transaction ends, also against sessions that are being opened; false if it is gone.
+pub(crate) async fn lock_account(conn: &mut PgConnection, account: AccountId) -> sqlx::Result<bool> {
+    store::lock(conn, account).await
+}
+
+/// Gives a locked account another main password.
+pub(crate) async fn set_password(conn: &mut PgConnection, account: AccountId, hash: &PasswordHash) -> sqlx::Result<()> {
+    store::update_password(conn, account, hash).await
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use atproto::syntax::{Did, Handle};
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
-use super::{Account, AccountId, AccountStatus, PasswordHash};
+use super::{Account, AccountId, AccountStatus, EmailAddress, PasswordHash};
 use crate::db::TextColumn;
 
 /// An account and what its owner signs in with.
@@ -80,6 +80,83 @@ pub(super) async fn find_by_handle(conn: &mut PgConnection, handle: &Handle) -> 
 /// `email` is in lower case.
 pub(super) async fn find_by_email(conn: &mut PgConnection, email: &str) -> sqlx::Result<Option<Login>> {
     find_login!(conn, "lower(email) = $1", email)
+}
+
+/// An account's address.
+#[derive(Debug)]
+pub(super) struct StoredEmail {
+    pub(super) address: Option<String>,
+    pub(super) is_confirmed: bool,
+}
+
+/// The account's address, which nobody else changes before the transaction ends.
+pub(super) async fn lock_email(conn: &mut PgConnection, account: AccountId) -> sqlx::Result<Option<StoredEmail>> {
+    sqlx::query_as!(
+        StoredEmail,
+        r#"
+            SELECT email AS address, email_confirmed_at IS NOT NULL AS "is_confirmed!"
+            FROM account
+            WHERE id = $1
+            FOR NO KEY UPDATE
+        "#,
+        account.get(),
+    )
+    .fetch_optional(conn)
+    .await
+}
+
+pub(super) async fn confirm_email(conn: &mut PgConnection, account: AccountId) -> sqlx::Result<()> {
+    sqlx::query!("UPDATE account SET email_confirmed_at = clock_timestamp() WHERE id = $1", account.get())
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// Sets an address that is not confirmed; false if there is no such account.
+pub(super) async fn update_email(
+    conn: &mut PgConnection,
+    account: AccountId,
+    email: &EmailAddress,
+) -> sqlx::Result<bool> {
+    let update = sqlx::query!(
+        "UPDATE account SET email = $2, email_confirmed_at = NULL WHERE id = $1",
+        account.get(),
+        email.as_str(),
+    );
+    Ok(update.execute(conn).await?.rows_affected() > 0)
+}
+
+/// Locks an account against everything, also against rows that are to hang on it; false if there is none.
+pub(super) async fn lock(conn: &mut PgConnection, account: AccountId) -> sqlx::Result<bool> {
+    let lock = sqlx::query!("SELECT FROM account WHERE id = $1 FOR UPDATE", account.get());
+    Ok(lock.execute(conn).await?.rows_affected() > 0)
+}
+
+pub(super) async fn update_password(
+    conn: &mut PgConnection,
+    account: AccountId,
+    hash: &PasswordHash,
+) -> sqlx::Result<()> {
+    sqlx::query!("UPDATE account SET password_hash = $2 WHERE id = $1", account.get(), hash.as_str())
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// Stores another hash of the same password; false if the one before is not there any more.
+pub(super) async fn replace_password(
+    conn: &mut PgConnection,
+    account: AccountId,
+    before: &PasswordHash,
+    after: &PasswordHash,
+) -> sqlx::Result<bool> {
+    let update = sqlx::query!(
+        "UPDATE account SET password_hash = $3 WHERE id = $1 AND password_hash = $2",
+        account.get(),
+        before.as_str(),
+        after.as_str(),
+    );
+    Ok(update.execute(conn).await?.rows_affected() > 0)
 }
 
 /// True if the code exists, is not disabled, has uses left, and does not belong to an account that was taken down.

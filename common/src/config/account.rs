@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use secrecy::SecretString;
 use url::Url;
 
-use super::reader::Reader;
+use super::{DomainList, reader::Reader};
 
 /// Resolving and issuing DIDs and handles.
 #[derive(Clone, Debug)]
@@ -109,6 +109,11 @@ pub struct EmailConfig {
     pub moderation_transport: Option<MailTransport>,
     /// The confirmation mail shows only the code, no link. `PDS_EMAIL_DISABLE_CONFIRMATION_LINK`, default false.
     pub disable_confirmation_link: bool,
+    /// Domains whose addresses users may not have, because they belong to throw-away services: one to a line, each with all
+    /// below it, `#` before a comment. `PDS_EMAIL_DISPOSABLE_DOMAINS_FILE`, the path of the file; read at start.
+    ///
+    /// Unset means none. No list is built in: one that is not renewed every few days refuses the wrong people.
+    pub disposable_domains: DomainList,
 }
 
 /// One mail server and the sender's address.
@@ -130,6 +135,7 @@ impl EmailConfig {
                 "PDS_MODERATION_EMAIL_ADDRESS",
             ),
             disable_confirmation_link: reader.bool("PDS_EMAIL_DISABLE_CONFIRMATION_LINK").unwrap_or(false),
+            disposable_domains: reader.parsed_file("PDS_EMAIL_DISPOSABLE_DOMAINS_FILE").unwrap_or_default(),
         }
     }
 }

@@ -5,6 +5,7 @@
 //! configuration is one [`ConfigError`] that names every bad variable, not only the first.
 
 mod account;
+mod domain_list;
 mod limits;
 mod log;
 mod network;
@@ -19,6 +20,7 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet};
 
 pub use account::{EmailConfig, IdentityConfig, InvitesConfig, MailTransport};
+pub use domain_list::{DomainList, DomainListError};
 pub use limits::{RateLimitConfig, SubscriptionConfig};
 pub use log::{LogConfig, LogFormat, LogLevel};
 pub use network::{EntrywayConfig, FetchConfig, ProxyConfig, UpstreamService, UpstreamsConfig};

@@ -75,6 +75,18 @@ impl<'a> Reader<'a> {
         self.parse(name, &value)
     }
 
+    /// What the file that the variable names holds; it must be readable and parse.
+    pub(super) fn parsed_file<T: FromStr<Err: Display>>(&mut self, name: &str) -> Option<T> {
+        let path = self.string(name)?;
+        match std::fs::read_to_string(&path) {
+            Ok(text) => self.parse(name, &text),
+            Err(error) => {
+                self.problem(name, format_args!("cannot be read: {error}"));
+                None
+            }
+        }
+    }
+
     /// An absolute `http` or `https` URL.
     pub(super) fn url(&mut self, name: &str) -> Option<Url> {
         let value = self.string(name)?;

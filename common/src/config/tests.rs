@@ -264,6 +264,22 @@ fn secrets_come_from_files_too() {
 }
 
 #[test]
+fn a_list_of_domains_comes_from_a_file() {
+    const NAME: &str = "PDS_EMAIL_DISPOSABLE_DOMAINS_FILE";
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    writeln!(file, "# throw-away\nthrow-away.example").unwrap();
+    let path = file.path().to_str().unwrap().to_owned();
+    let path = path.as_str();
+    let config = read(&[&MINIMAL[..], &[(NAME, path)]].concat()).unwrap();
+    assert!(config.email.disposable_domains.covers("throw-away.example"));
+    writeln!(file, "not a domain").unwrap();
+    let bad = read(&[&MINIMAL[..], &[(NAME, path)]].concat()).unwrap_err();
+    assert_eq!(bad.problems, [format!("{NAME} has a bad value: line 3 is not a domain")]);
+    let missing = read(&[&MINIMAL[..], &[(NAME, "/nonexistent/list")]].concat()).unwrap_err();
+    assert!(missing.problems[0].starts_with(&format!("{NAME} cannot be read")), "{missing}");
+}
+
+#[test]
 fn debug_shows_no_secret() {
     let text = format!(
         "{:?}",

@@ -96,7 +96,7 @@ pub enum CreateAccountError {
     #[error(transparent)]
     RotationKey(#[from] RotationKeyError),
     /// The password was not hashed.
-    #[error("cannot hash a password")]
+    #[error(transparent)]
     Password(#[from] PasswordError),
     /// The signing key was not sealed.
     #[error("cannot seal a signing key")]
@@ -158,7 +158,8 @@ impl Workflows {
             return Err(CreateAccountError::InviteMissing);
         }
         let email = request.email.filter(|email| !email.is_empty()).ok_or(CreateAccountError::EmailMissing)?;
-        let email: EmailAddress = email.parse().map_err(|_| CreateAccountError::EmailUnsupported)?;
+        let emails = self.services.accounts.emails();
+        let email = emails.check(&email).map_err(|_| CreateAccountError::EmailUnsupported)?;
         let handle = if request.did.is_some() {
             self.policy.handles.check(&request.handle)?
         } else {

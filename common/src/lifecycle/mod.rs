@@ -1,12 +1,13 @@
 //! Workflows across subjects: how an account comes to be, moves, and ends.
 //!
 //! Each workflow ends in one statement of a versioned function, which writes the tables of several owners in one
-//! transaction and announces the change in the event log. The module owns only what it needs to go on after a crash:
-//! `account_deletion`.
+//! transaction and announces the change in the event log; what nobody needs to hear of ends in a transaction over the
+//! owners' own functions. The module owns only what it needs to go on after a crash: `account_deletion`.
 
 mod create_account;
 mod deletion;
 mod draft;
+mod password;
 mod plc;
 mod status;
 mod store;
@@ -27,6 +28,7 @@ use crate::keys::{Keys, RotationKey};
 use crate::session::Sessions;
 pub use create_account::{CreateAccountError, CreatedAccount, NewAccount};
 pub use deletion::{DeletedAccounts, Purged};
+pub use password::{SetPasswordError, set_password};
 pub use plc::{PlcChanges, PlcOperationError, is_plc};
 pub use status::StatusError;
 

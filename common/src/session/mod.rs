@@ -2,6 +2,9 @@
 //!
 //! Table: `refresh_token`. The tokens travel as JWTs, which `api::auth` signs and reads; kept here is which of them may still
 //! be used. An access token needs no row: it is short-lived and good until it expires.
+//!
+//! Whoever opens or prolongs a session locks the account's row in share mode first. So a change of the password, which
+//! locks it alone, leaves no session behind that was being opened or prolonged meanwhile.
 
 mod store;
 #[cfg(test)]
@@ -14,6 +17,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use chrono::{DateTime, Utc};
+use sqlx::PgConnection;
 
 use crate::clock::Clock;
 use crate::db::{AccountId, PgPool};
@@ -73,6 +77,42 @@ pub struct RefreshToken {
     pub expires_at: DateTime<Utc>,
 }
 
+/// What a session is opened with.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Opening<'a> {
+    /// The main password; this is its hash as it was stored when the password was compared.
+    MainPassword {
+        /// The hash.
+        hash: &'a str,
+    },
+    /// The app password of this name.
+    AppPassword {
+        /// The name.
+        name: &'a str,
+    },
+}
+
+/// What a session may do, by what it was opened with.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Origin {
+    /// The main password, or the sign-up.
+    MainPassword,
+    /// An app password.
+    AppPassword {
+        /// Whether it may use direct messages.
+        privileged: bool,
+    },
+}
+
+/// A session that goes on.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Rotated {
+    /// The next token.
+    pub token: RefreshToken,
+    /// What the session was opened with.
+    pub origin: Origin,
+}
+
 /// The sessions of this server.
 #[derive(Clone, Debug)]
 pub struct Sessions {
@@ -91,22 +131,28 @@ impl Sessions {
         RefreshToken { id: RefreshTokenId::generate(), expires_at: self.clock.now() + REFRESH_LIFETIME }
     }
 
-    /// Opens a session.
-    pub async fn start(&self, account: AccountId) -> sqlx::Result<RefreshToken> {
+    /// Opens a session; `None` if the password is not the account's any more.
+    pub async fn start(&self, account: AccountId, opening: Opening<'_>) -> sqlx::Result<Option<RefreshToken>> {
         let token = self.new_token();
-        store::insert(&mut *self.pool.acquire().await?, account, &token).await?;
-        Ok(token)
+        let is_open = store::insert(&mut *self.pool.acquire().await?, account, &token, opening).await?;
+        Ok(is_open.then_some(token))
     }
 
     /// Exchanges a token for the next one; `None` if it is unknown, revoked, expired, or was exchanged more than
     /// [`REFRESH_GRACE`] ago.
     ///
     /// Within the grace period, and when several replicas are asked at once, the next token is always the same one.
-    pub async fn rotate(&self, account: AccountId, id: &RefreshTokenId) -> sqlx::Result<Option<RefreshToken>> {
+    pub async fn rotate(&self, account: AccountId, id: &RefreshTokenId) -> sqlx::Result<Option<Rotated>> {
         let now = self.clock.now();
         let rotation = store::Rotation { account, id, now, next: self.new_token(), grace_ends_at: now + REFRESH_GRACE };
         let next = store::rotate(&mut *self.pool.acquire().await?, &rotation).await?;
-        Ok(next.map(|id| RefreshToken { id, expires_at: rotation.next.expires_at }))
+        Ok(next
+            .map(|(id, origin)| Rotated { token: RefreshToken { id, expires_at: rotation.next.expires_at }, origin }))
+    }
+
+    /// Removes tokens that expired; gives their number. They are of no use before, this only saves room.
+    pub async fn delete_expired(&self) -> sqlx::Result<u64> {
+        store::delete_expired(&mut *self.pool.acquire().await?, self.clock.now()).await
     }
 
     /// Ends a session, given any of its tokens. An unknown id is fine: the session ended before.
@@ -115,4 +161,9 @@ impl Sessions {
     pub async fn end(&self, id: &RefreshTokenId) -> sqlx::Result<()> {
         store::delete_chain(&mut *self.pool.acquire().await?, id).await
     }
+}
+
+/// Ends every session of an account that the caller's transaction has locked.
+pub(crate) async fn end_all(conn: &mut PgConnection, account: AccountId) -> sqlx::Result<()> {
+    store::delete_all(conn, account).await
 }

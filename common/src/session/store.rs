@@ -3,19 +3,39 @@
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
-use super::{RefreshToken, RefreshTokenId};
-use crate::db::{AccountId, TextColumn};
+use super::{Opening, Origin, RefreshToken, RefreshTokenId};
+use crate::db::{self, AccountId, TextColumn};
 
-pub(super) async fn insert(conn: &mut PgConnection, account: AccountId, token: &RefreshToken) -> sqlx::Result<()> {
-    sqlx::query!(
-        "INSERT INTO refresh_token (id, account_id, expires_at) VALUES ($1, $2, $3)",
+/// Stores the first token of a session; false if what it is opened with is gone, or the account.
+pub(super) async fn insert(
+    conn: &mut PgConnection,
+    account: AccountId,
+    token: &RefreshToken,
+    opening: Opening<'_>,
+) -> sqlx::Result<bool> {
+    let (hash, name) = match opening {
+        Opening::MainPassword { hash } => (Some(hash), None),
+        Opening::AppPassword { name } => (None, Some(name)),
+    };
+    let insertion = sqlx::query!(
+        r#"
+            INSERT INTO refresh_token (id, account_id, expires_at, app_password_name)
+            SELECT $1, owner.id, $3, $5
+            FROM (
+                SELECT id FROM account WHERE id = $2 AND ($4::text IS NULL OR password_hash = $4) FOR KEY SHARE
+            ) AS owner
+        "#,
         token.id.as_str(),
         account.get(),
         token.expires_at,
-    )
-    .execute(conn)
-    .await?;
-    Ok(())
+        hash,
+        name,
+    );
+    match insertion.execute(conn).await {
+        Ok(done) => Ok(done.rows_affected() > 0),
+        Err(error) if db::violates(&error, "refresh_token_app_password_fkey") => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 /// One exchange of a token.
@@ -31,17 +51,25 @@ pub(super) struct Rotation<'a> {
     pub(super) grace_ends_at: DateTime<Utc>,
 }
 
-/// Gives the id of the next token, or `None` if the one handed in is not good.
+/// Gives the id of the next token and what the session was opened with, or `None` if the one handed in is not good.
 ///
 /// The update locks the row: of two exchanges at once the second waits, then sees the `next_id` of the first and keeps it.
-pub(super) async fn rotate(conn: &mut PgConnection, rotation: &Rotation<'_>) -> sqlx::Result<Option<RefreshTokenId>> {
+/// What it was opened with is read from the row that was updated, and an app password from its own row: it may have been
+/// revoked meanwhile, and then there is no session to prolong.
+pub(super) async fn rotate(
+    conn: &mut PgConnection,
+    rotation: &Rotation<'_>,
+) -> sqlx::Result<Option<(RefreshTokenId, Origin)>> {
     let row = sqlx::query!(
         r#"
-            WITH used AS (
-                UPDATE refresh_token
-                SET next_id = coalesce(next_id, $4), expires_at = least(expires_at, $6)
-                WHERE id = $1 AND account_id = $2 AND expires_at > $3
-                RETURNING account_id, next_id, app_password_name
+            WITH owner AS MATERIALIZED (
+                SELECT id FROM account WHERE id = $2 FOR KEY SHARE
+            ), used AS (
+                UPDATE refresh_token t
+                SET next_id = coalesce(t.next_id, $4), expires_at = least(t.expires_at, $6)
+                FROM owner
+                WHERE t.id = $1 AND t.account_id = owner.id AND t.expires_at > $3
+                RETURNING t.account_id, t.next_id, t.app_password_name
             ), purged AS (
                 DELETE FROM refresh_token t
                 USING used
@@ -51,7 +79,12 @@ pub(super) async fn rotate(conn: &mut PgConnection, rotation: &Rotation<'_>) -> 
                 SELECT next_id, account_id, $5, app_password_name FROM used
                 ON CONFLICT (id) DO NOTHING
             )
-            SELECT next_id AS "next_id!: TextColumn<RefreshTokenId>" FROM used
+            SELECT
+                used.next_id AS "next_id!: TextColumn<RefreshTokenId>",
+                used.app_password_name IS NOT NULL AS "is_app_password!",
+                coalesce(p.privileged, false) AS "privileged!"
+            FROM used
+            LEFT JOIN app_password p ON p.account_id = used.account_id AND p.name = used.app_password_name
         "#,
         rotation.id.as_str(),
         rotation.account.get(),
@@ -62,7 +95,11 @@ pub(super) async fn rotate(conn: &mut PgConnection, rotation: &Rotation<'_>) -> 
     )
     .fetch_optional(conn)
     .await?;
-    Ok(row.map(|row| row.next_id.0))
+    Ok(row.map(|row| {
+        let origin =
+            if row.is_app_password { Origin::AppPassword { privileged: row.privileged } } else { Origin::MainPassword };
+        (row.next_id.0, origin)
+    }))
 }
 
 /// Deletes a token with all that it was exchanged from and for.
@@ -83,4 +120,16 @@ pub(super) async fn delete_chain(conn: &mut PgConnection, id: &RefreshTokenId) -
     .execute(conn)
     .await?;
     Ok(())
+}
+
+/// Deletes every token of an account.
+pub(super) async fn delete_all(conn: &mut PgConnection, account: AccountId) -> sqlx::Result<()> {
+    sqlx::query!("DELETE FROM refresh_token WHERE account_id = $1", account.get()).execute(conn).await?;
+    Ok(())
+}
+
+/// Deletes the tokens that have expired. Reads the whole table, so it is for quiet hours.
+pub(super) async fn delete_expired(conn: &mut PgConnection, now: DateTime<Utc>) -> sqlx::Result<u64> {
+    let deletion = sqlx::query!("DELETE FROM refresh_token WHERE expires_at <= $1", now);
+    Ok(deletion.execute(conn).await?.rows_affected())
 }

@@ -1,11 +1,15 @@
 //! Rotation against a real database.
 
 use chrono::DateTime;
+use sqlx::Connection as _;
 
 use super::*;
+use crate::account::Accounts;
 use crate::testing::{TestDb, seed};
 
 const MINUTE: Duration = Duration::from_mins(1);
+const HASH: &str = "$argon2id$v=19$m=8,t=1,p=1$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAA";
+const MAIN: Opening<'_> = Opening::MainPassword { hash: HASH };
 
 struct World {
     db: TestDb,
@@ -19,16 +23,17 @@ async fn world() -> World {
     let clock = Clock::manual(DateTime::from_timestamp(1_800_000_000, 0).unwrap());
     let sessions = Sessions::new(db.pool(), clock.clone());
     let account = seed::account(&db.pool(), "alice.test").await;
+    seed::set_password(&db.pool(), account, &HASH.parse().unwrap()).await;
     World { db, clock, sessions, account }
 }
 
 impl World {
     async fn start(&self) -> RefreshTokenId {
-        self.sessions.start(self.account).await.unwrap().id
+        self.sessions.start(self.account, MAIN).await.unwrap().unwrap().id
     }
 
     async fn rotate(&self, id: &RefreshTokenId) -> Option<RefreshTokenId> {
-        self.sessions.rotate(self.account, id).await.unwrap().map(|token| token.id)
+        self.sessions.rotate(self.account, id).await.unwrap().map(|rotated| rotated.token.id)
     }
 }
 
@@ -75,6 +80,7 @@ async fn a_new_token_lives_its_full_life() {
     let first = world.start().await;
     world.clock.advance(REFRESH_LIFETIME.saturating_sub(MINUTE));
     let second = world.sessions.rotate(world.account, &first).await.unwrap().unwrap();
+    let second = second.token;
     assert_eq!(second.expires_at, world.clock.now() + REFRESH_LIFETIME);
     world.clock.advance(REFRESH_LIFETIME.saturating_sub(MINUTE));
     assert!(world.rotate(&second.id).await.is_some());
@@ -96,6 +102,7 @@ async fn replicas_that_rotate_at_once_agree() {
     let replicas = [&world.sessions, &Sessions::new(world.db.other_pool(), world.clock.clone())];
     let attempts = (0..16).map(|turn| replicas[turn % 2].rotate(world.account, &first));
     let tokens = futures_util::future::try_join_all(attempts).await.unwrap();
+    let tokens: Vec<_> = tokens.into_iter().map(|rotated| rotated.map(|rotated| rotated.token)).collect();
     let second = tokens[0].clone().unwrap();
     assert!(tokens.iter().all(|token| token.as_ref() == Some(&second)));
     assert!(world.rotate(&second.id).await.is_some());
@@ -129,4 +136,94 @@ async fn exchanging_removes_the_accounts_expired_tokens() {
     world.rotate(&used).await.unwrap();
     assert_eq!(seed::refresh_tokens(&world.db.pool(), world.account).await, 2);
     assert_eq!(world.rotate(&forgotten).await, None);
+}
+
+#[tokio::test]
+async fn a_session_is_opened_only_with_what_is_there() {
+    let world = world().await;
+    let pool = world.db.pool();
+    let open = async |opening| world.sessions.start(world.account, opening).await.unwrap().is_some();
+    assert!(open(MAIN).await);
+    assert!(!open(Opening::MainPassword { hash: "another" }).await, "changed meanwhile");
+    assert!(!open(Opening::AppPassword { name: "phone" }).await, "revoked meanwhile");
+    seed::app_password(&pool, world.account, "phone", false).await;
+    assert!(open(Opening::AppPassword { name: "phone" }).await);
+    seed::delete_account(&pool, &seed::did_of("alice.test")).await;
+    assert!(!open(MAIN).await);
+    assert!(!open(Opening::AppPassword { name: "phone" }).await);
+}
+
+#[tokio::test]
+async fn a_session_remembers_what_it_was_opened_with() {
+    let world = world().await;
+    for (name, privileged) in [("phone", false), ("chat", true)] {
+        seed::app_password(&world.db.pool(), world.account, name, privileged).await;
+        let first = world.sessions.start(world.account, Opening::AppPassword { name }).await.unwrap().unwrap();
+        let mut id = first.id;
+        for _ in 0..2 {
+            let rotated = world.sessions.rotate(world.account, &id).await.unwrap().unwrap();
+            assert_eq!(rotated.origin, Origin::AppPassword { privileged });
+            id = rotated.token.id;
+        }
+    }
+    let main = world.start().await;
+    let rotated = world.sessions.rotate(world.account, &main).await.unwrap().unwrap();
+    assert_eq!(rotated.origin, Origin::MainPassword);
+}
+
+#[tokio::test]
+async fn the_sessions_of_an_app_password_end_with_it() {
+    let world = world().await;
+    let main = world.start().await;
+    seed::app_password(&world.db.pool(), world.account, "phone", false).await;
+    let opening = Opening::AppPassword { name: "phone" };
+    let first = world.sessions.start(world.account, opening).await.unwrap().unwrap().id;
+    let second = world.rotate(&first).await.unwrap();
+    Accounts::new(world.db.pool()).revoke_app_password(world.account, "phone").await.unwrap();
+    for id in [first, second] {
+        assert_eq!(world.rotate(&id).await, None);
+    }
+    assert!(world.rotate(&main).await.is_some());
+}
+
+#[tokio::test]
+async fn expired_tokens_are_removed_and_no_others() {
+    let world = world().await;
+    world.start().await;
+    world.clock.advance(MINUTE);
+    let young = world.start().await;
+    world.clock.advance(REFRESH_LIFETIME.saturating_sub(MINUTE));
+    assert_eq!(world.sessions.delete_expired().await.unwrap(), 1);
+    assert_eq!(world.sessions.delete_expired().await.unwrap(), 0);
+    assert!(world.rotate(&young).await.is_some());
+}
+
+/// Prolongs a session over and over on one replica while another ends all.
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_survives_the_end_of_all_sessions() {
+    let world = world().await;
+    let elsewhere = Sessions::new(world.db.other_pool(), world.clock.clone());
+    for _ in 0..20 {
+        let mut id = world.start().await;
+        let (started, was_started) = tokio::sync::oneshot::channel();
+        let rotating = async {
+            let mut started = Some(started);
+            while let Some(rotated) = elsewhere.rotate(world.account, &id).await.unwrap() {
+                id = rotated.token.id;
+                if let Some(started) = started.take() {
+                    started.send(()).unwrap();
+                }
+            }
+        };
+        let ending = async {
+            was_started.await.unwrap();
+            let mut conn = world.db.pool().acquire().await.unwrap();
+            let mut transaction = conn.begin().await.unwrap();
+            assert!(crate::account::lock_account(&mut transaction, world.account).await.unwrap());
+            end_all(&mut transaction, world.account).await.unwrap();
+            transaction.commit().await.unwrap();
+        };
+        tokio::join!(rotating, ending);
+        assert_eq!(seed::refresh_tokens(&world.db.pool(), world.account).await, 0);
+    }
 }

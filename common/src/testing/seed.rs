@@ -122,6 +122,55 @@ pub async fn refresh_tokens(pool: &PgPool, account: AccountId) -> i64 {
     query.fetch_one(pool).await.expect("a count")
 }
 
+/// Removes an account's e-mail address, as if an entryway kept it.
+///
+/// # Panics
+/// If Postgres refuses.
+pub async fn remove_email(pool: &PgPool, did: &str) {
+    sqlx::query!("UPDATE account SET email = NULL WHERE did = $1", did).execute(pool).await.expect("an update");
+}
+
+/// Removes an account's main password.
+///
+/// # Panics
+/// If Postgres refuses.
+pub async fn remove_password(pool: &PgPool, did: &str) {
+    sqlx::query!("UPDATE account SET password_hash = NULL WHERE did = $1", did).execute(pool).await.expect("an update");
+}
+
+/// What is stored of an account's main password.
+///
+/// # Panics
+/// If there is none.
+pub async fn password_hash(pool: &PgPool, account: AccountId) -> String {
+    let query = sqlx::query_scalar!(r#"SELECT password_hash AS "hash!" FROM account WHERE id = $1"#, account.get());
+    query.fetch_one(pool).await.expect("a hash")
+}
+
+/// Gives an account an app password that nobody knows.
+///
+/// # Panics
+/// If Postgres refuses.
+pub async fn app_password(pool: &PgPool, account: AccountId, name: &str, privileged: bool) {
+    let query = sqlx::query!(
+        "INSERT INTO app_password (account_id, name, digest, privileged) VALUES ($1, $2, '', $3)",
+        account.get(),
+        name,
+        privileged,
+    );
+    query.execute(pool).await.expect("an app password");
+}
+
+/// Makes every code that was sent by e-mail so much older.
+///
+/// # Panics
+/// If Postgres refuses.
+pub async fn age_codes(pool: &PgPool, by: Duration) {
+    let query =
+        sqlx::query!("UPDATE email_token SET expires_at = expires_at - make_interval(secs => $1)", by.as_secs_f64());
+    query.execute(pool).await.expect("an update");
+}
+
 /// Stores a sealed signing key for an account that has none.
 ///
 /// # Panics

@@ -10,6 +10,7 @@ use crate::account::AccountStatus;
 use crate::lifecycle::tests::world::{World, world, write};
 use crate::lifecycle::{CreatedAccount, Lifecycle};
 use crate::repo::{Repos, WriteError};
+use crate::session::Opening;
 use crate::testing::seed;
 
 async fn change(lifecycle: &Lifecycle, did: &Did, change: &str) -> Result<AccountStatus, StatusError> {
@@ -102,7 +103,8 @@ async fn moderators_end_sessions_and_owners_do_not() {
     replica.take_down(&alice.did, None).await.unwrap();
     assert_eq!(count().await, 0);
     assert!(sessions.rotate(alice.id, &alice.refresh_token.id).await.unwrap().is_none());
-    sessions.start(alice.id).await.unwrap();
+    seed::app_password(&world.db.pool(), alice.id, "phone", false).await;
+    sessions.start(alice.id, Opening::AppPassword { name: "phone" }).await.unwrap().unwrap();
     replica.restore(&alice.did).await.unwrap();
     assert_eq!(count().await, 0);
 }

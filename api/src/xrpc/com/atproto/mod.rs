@@ -5,6 +5,7 @@ pub mod identity;
 pub mod repo;
 pub mod server;
 pub mod sync;
+pub mod temp;
 
 use crate::xrpc::Routes;
 
@@ -15,4 +16,5 @@ pub(in crate::xrpc) fn register(routes: &mut Routes) {
     repo::register(routes);
     server::register(routes);
     sync::register(routes);
+    temp::register(routes);
 }

@@ -5,14 +5,12 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use bytes::Bytes;
-use common::account::{AccountStatus, Accounts};
 use common::config::Config;
 use common::repo::{ImportError, Repos, Upload};
 use futures_util::{Stream, StreamExt};
 use http::StatusCode;
 
-use super::taken_down;
-use crate::auth::FullAuth;
+use crate::auth::{Checked, FullAuth, account_taken_down};
 use crate::xrpc::{Method, XrpcError, XrpcStream};
 
 /// The method. Its input is a stream, which has its own limit.
@@ -27,16 +25,10 @@ const CAR: &str = "application/vnd.ipld.car";
 /// they have sent everything.
 pub async fn handle(
     State(config): State<Arc<Config>>,
-    State(accounts): State<Accounts>,
     State(repos): State<Repos>,
-    auth: FullAuth,
+    Checked { account, .. }: Checked<FullAuth>,
     input: XrpcStream,
 ) -> Result<(), XrpcError> {
-    let account = accounts.find_principal(auth.did()).await.map_err(XrpcError::internal)?;
-    let account = account.ok_or_else(|| XrpcError::forbidden("AccountNotFound", "Account not found"))?;
-    if account.status == AccountStatus::Takendown {
-        return Err(taken_down());
-    }
     if !config.service.accepting_repo_imports {
         return Err(XrpcError::invalid_request("Service is not accepting repo imports"));
     }
@@ -79,7 +71,7 @@ impl From<ImportError> for XrpcError {
                 Self::from_status(StatusCode::PAYLOAD_TOO_LARGE, error)
             }
             ImportError::InProgress => Self::new(StatusCode::CONFLICT, "ImportInProgress", error),
-            ImportError::Takendown => taken_down(),
+            ImportError::Takendown => account_taken_down(),
             ImportError::Busy
             | ImportError::Contended
             | ImportError::Superseded

@@ -20,7 +20,7 @@ use common::repo::{
 };
 use serde::Serialize;
 
-use crate::auth::AccessAuth;
+use crate::auth::{AccessAuth, account_deactivated, account_not_found, account_taken_down};
 use crate::xrpc::{Routes, XrpcError};
 
 /// Adds this namespace's methods.
@@ -83,10 +83,10 @@ impl Written {
 /// Reference: it is the named account whose state is looked at first, also if it is not the caller's.
 async fn own_repo(accounts: &Accounts, auth: &AccessAuth, repo: &AtIdentifier) -> Result<Principal, XrpcError> {
     let account = named(accounts, repo).await?;
-    let account = account.ok_or_else(|| XrpcError::forbidden("AccountNotFound", "Account not found"))?;
+    let account = account.ok_or_else(account_not_found)?;
     match account.status {
-        AccountStatus::Takendown => Err(taken_down()),
-        AccountStatus::Deactivated => Err(deactivated()),
+        AccountStatus::Takendown => Err(account_taken_down()),
+        AccountStatus::Deactivated => Err(account_deactivated()),
         AccountStatus::Active if account.did != *auth.did() => Err(XrpcError::auth_required("Authentication Required")),
         AccountStatus::Active => Ok(account),
     }
@@ -115,14 +115,6 @@ async fn still_open(accounts: &Accounts, account: &Principal) -> Result<bool, Xr
     Ok(account.is_some_and(|account| account.status.is_active()))
 }
 
-fn taken_down() -> XrpcError {
-    XrpcError::unauthorized("AccountTakedown", "Account has been taken down")
-}
-
-fn deactivated() -> XrpcError {
-    XrpcError::unauthorized("AccountDeactivated", "Account is deactivated")
-}
-
 impl From<RecordError> for XrpcError {
     fn from(error: RecordError) -> Self {
         match error {
@@ -140,8 +132,8 @@ impl From<WriteError> for XrpcError {
     fn from(error: WriteError) -> Self {
         match error {
             WriteError::RepoNotFound => Self::invalid_request(error),
-            WriteError::Deactivated => deactivated(),
-            WriteError::Takendown => taken_down(),
+            WriteError::Deactivated => account_deactivated(),
+            WriteError::Takendown => account_taken_down(),
             WriteError::BlobNotFound(_) => Self::bad_request("BlobNotFound", error),
             WriteError::Refused(refusal) => refusal.into(),
             WriteError::Contended | WriteError::Commit(CommitError::Unavailable | CommitError::Unknown) => {

@@ -95,12 +95,10 @@ impl From<CreateAccountError> for XrpcError {
             Error::DidUnproven(_) => Self::auth_required(error),
             Error::Plc(error) => error.into(),
             Error::RotationKey(error) => error.into(),
-            Error::Genesis(_)
-            | Error::Operation(_)
-            | Error::Password(_)
-            | Error::Seal(_)
-            | Error::Storage(_)
-            | Error::Interrupted => Self::internal(error),
+            Error::Password(error) => error.into(),
+            Error::Genesis(_) | Error::Operation(_) | Error::Seal(_) | Error::Storage(_) | Error::Interrupted => {
+                Self::internal(error)
+            }
         }
     }
 }

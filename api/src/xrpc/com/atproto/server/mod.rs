@@ -1,31 +1,59 @@
 //! `com.atproto.server.*`: the server itself, accounts and sessions.
 
+pub mod confirm_email;
 pub mod create_account;
+pub mod create_app_password;
 pub mod create_session;
 pub mod delete_session;
 pub mod describe_server;
 pub mod get_session;
+pub mod list_app_passwords;
 pub mod refresh_session;
+pub mod request_account_delete;
+pub mod request_email_confirmation;
+pub mod request_email_update;
+pub mod request_password_reset;
+pub mod reset_password;
+pub mod revoke_app_password;
+pub mod update_email;
 
 use std::sync::Arc;
 
-use atproto::{identity::DidDocument, syntax::Did};
-use common::account::Account;
+use atproto::{
+    identity::DidDocument,
+    syntax::{Datetime, Did},
+};
+use common::{
+    account::{Account, Accounts, AppPassword, CodeError, CodePurpose, LoginError, PasswordError, SendCode},
+    lifecycle::SetPasswordError,
+};
 use serde::Serialize;
 
 use crate::{
+    auth::account_not_found,
+    http::PreferredLanguage,
     state::AppState,
     xrpc::{Routes, XrpcError},
 };
 
 /// Adds this namespace's methods.
 pub(in crate::xrpc) fn register(routes: &mut Routes) {
+    routes.add(confirm_email::METHOD, confirm_email::handle);
     routes.add(create_account::METHOD, create_account::handle);
+    routes.add(create_app_password::METHOD, create_app_password::handle);
     routes.add(create_session::METHOD, create_session::handle);
     routes.add(delete_session::METHOD, delete_session::handle);
     routes.add(describe_server::METHOD, describe_server::handle);
     routes.add(get_session::METHOD, get_session::handle);
+    routes.add(list_app_passwords::METHOD, list_app_passwords::handle);
     routes.add(refresh_session::METHOD, refresh_session::handle);
+    routes.add(request_account_delete::METHOD, request_account_delete::handle);
+    routes.add(request_email_confirmation::METHOD, request_email_confirmation::handle);
+    routes.add(request_email_update::METHOD, request_email_update::handle);
+    routes.add(request_password_reset::METHOD, request_password_reset::handle);
+    routes.add(reset_password::METHOD, reset_password::handle);
+    routes.add(revoke_app_password::METHOD, revoke_app_password::handle);
+    routes.add(update_email::METHOD, update_email::handle);
 }
 
 /// A session: its tokens, and whose it is.
@@ -74,12 +102,96 @@ impl SessionView {
     }
 }
 
-/// 401 for an account that a moderator closed.
-fn taken_down() -> XrpcError {
-    XrpcError::unauthorized("AccountTakedown", "Account has been taken down")
+/// An app password as its owner sees it later.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AppPasswordView {
+    name: String,
+    created_at: Datetime,
+    privileged: bool,
+}
+
+impl From<AppPassword> for AppPasswordView {
+    fn from(password: AppPassword) -> Self {
+        let millis = u64::try_from(password.created_at.timestamp_millis()).unwrap_or_default();
+        Self { name: password.name, created_at: Datetime::from_unix_millis(millis), privileged: password.privileged }
+    }
+}
+
+/// Has a code mailed to the caller.
+async fn send_code(
+    accounts: &Accounts,
+    account: &Account,
+    purpose: CodePurpose,
+    PreferredLanguage(locale): PreferredLanguage,
+) -> Result<(), XrpcError> {
+    require_email(account)?;
+    let request = SendCode { did: account.did.clone(), purpose, locale };
+    accounts.request_code(&request).await.map_err(XrpcError::internal)
+}
+
+/// 400 for an account that nothing can be mailed to.
+fn require_email(account: &Account) -> Result<(), XrpcError> {
+    match account.email {
+        Some(_) => Ok(()),
+        None => Err(XrpcError::invalid_request("account does not have an email address")),
+    }
 }
 
 /// 400 for a token whose account is not there, or not to be seen.
 fn no_user_info(did: &Did) -> XrpcError {
     XrpcError::invalid_request(format_args!("Could not find user info for account: {did}"))
+}
+
+impl From<CodeError> for XrpcError {
+    fn from(error: CodeError) -> Self {
+        match error {
+            CodeError::Invalid => Self::bad_request("InvalidToken", error),
+            CodeError::Expired => Self::bad_request("ExpiredToken", error),
+            CodeError::Storage(error) => Self::internal(error),
+        }
+    }
+}
+
+impl From<PasswordError> for XrpcError {
+    fn from(error: PasswordError) -> Self {
+        match error {
+            PasswordError::Busy => Self::unavailable(error),
+            PasswordError::Hash(_) | PasswordError::Interrupted => Self::internal(error),
+        }
+    }
+}
+
+impl From<LoginError> for XrpcError {
+    fn from(error: LoginError) -> Self {
+        match error {
+            LoginError::Password(error) => error.into(),
+            LoginError::Storage(error) => Self::internal(error),
+        }
+    }
+}
+
+impl From<SetPasswordError> for XrpcError {
+    fn from(error: SetPasswordError) -> Self {
+        match error {
+            SetPasswordError::Length => Self::invalid_request(error),
+            SetPasswordError::Code(error) => error.into(),
+            SetPasswordError::AccountNotFound => account_not_found(),
+            SetPasswordError::Hash(error) => error.into(),
+            SetPasswordError::Storage(error) => Self::internal(error),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flood_of_logins_is_told_to_come_back() {
+        for error in [XrpcError::from(PasswordError::Busy), LoginError::Password(PasswordError::Busy).into()] {
+            assert_eq!((error.status.as_u16(), &*error.name), (503, "NotEnoughResources"));
+        }
+        assert_eq!(XrpcError::from(PasswordError::Interrupted).status, 500);
+    }
 }

@@ -5,7 +5,7 @@ use common::account::AccountStatus;
 
 use super::{SessionOutput, SessionView};
 use crate::{
-    auth::{AccessScope, RefreshAuth},
+    auth::{RefreshAuth, account_taken_down},
     state::AppState,
     xrpc::{Method, NoInput, XrpcError, XrpcJson, XrpcResult},
 };
@@ -13,18 +13,19 @@ use crate::{
 /// The method.
 pub const METHOD: Method = Method::procedure("com.atproto.server.refreshSession");
 
-/// Gives a new pair of tokens. The old refresh token may be used again for a while, and then gives the same one.
+/// Gives a new pair of tokens. The old refresh token may be used again for a while, and then gives the same one. What the
+/// session may do is what the password it was opened with may do: the stored token says so, not the one that was sent.
 pub async fn handle(State(app): State<AppState>, auth: RefreshAuth, _: NoInput) -> XrpcResult<SessionOutput> {
     let account = app.accounts.find_by_did(&auth.did).await.map_err(XrpcError::internal)?;
     let account = account.ok_or_else(|| super::no_user_info(&auth.did))?;
     if account.status == AccountStatus::Takendown {
-        return Err(super::taken_down());
+        return Err(account_taken_down());
     }
     let next = app.sessions.rotate(account.id, &auth.id).await.map_err(XrpcError::internal)?;
     let next = next.ok_or_else(|| XrpcError::bad_request("ExpiredToken", "Token has been revoked"))?;
     Ok(XrpcJson(SessionOutput {
-        access_jwt: app.tokens.issue_access(&account.did, AccessScope::Full)?,
-        refresh_jwt: app.tokens.issue_refresh(&account.did, &next)?,
+        access_jwt: app.tokens.issue_access(&account.did, next.origin.into())?,
+        refresh_jwt: app.tokens.issue_refresh(&account.did, &next.token)?,
         view: SessionView::new(&app, account).await,
     }))
 }
@@ -95,6 +96,28 @@ mod tests {
             join_all(calls).await.into_iter().map(|reply| claims(reply.expect_ok()["refreshJwt"].as_str().unwrap()));
         let ids: Vec<Value> = ids.map(|claims| claims["jti"].clone()).collect();
         assert!(ids.iter().all(|id| *id == ids[0]), "{ids:?}");
+    }
+
+    #[tokio::test]
+    async fn the_session_of_an_app_password_stays_one() {
+        let api = TestApi::start().await;
+        let alice = api.create_account("alice").await;
+        for (name, privileged, scope) in
+            [("phone", false, "com.atproto.appPass"), ("chat", true, "com.atproto.appPassPrivileged")]
+        {
+            let create = api.call(super::super::create_app_password::METHOD).bearer(&alice.access);
+            let input = json!({ "name": name, "privileged": privileged });
+            let made = create.json(&input).send().await.expect_ok();
+            let input = json!({ "identifier": "alice.test", "password": made["password"] });
+            let mut session = api.call(super::super::create_session::METHOD).json(&input).send().await.expect_ok();
+            // Twice, so that one of the tokens comes from a rotation; and again within the grace period.
+            let first = session["refreshJwt"].as_str().unwrap().to_owned();
+            for token in [None, None, Some(first)] {
+                let token = token.unwrap_or_else(|| session["refreshJwt"].as_str().unwrap().to_owned());
+                session = refresh(&api, &token).await;
+                assert_eq!(claims(session["accessJwt"].as_str().unwrap())["scope"], scope);
+            }
+        }
     }
 
     #[tokio::test]
