@@ -7,6 +7,7 @@ mod id;
 mod outage;
 mod pool;
 mod schema;
+mod wakeups;
 
 use std::str::FromStr;
 use std::time::Duration;
@@ -22,6 +23,7 @@ use secrecy::{ExposeSecret, SecretString};
 pub use sqlx::Error;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{Connection, PgConnection};
+pub use wakeups::Wakeups;
 
 /// How to reach Postgres, and how much of it to use.
 #[derive(Clone, Debug)]

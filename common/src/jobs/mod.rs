@@ -1,16 +1,18 @@
-//! Background work that all workers share: who is alive, and what comes round.
+//! Background work that all workers share: who is alive, what is to be done once (the queue, [`Job`]), and what comes round.
 //!
-//! Owns `worker_lease` and `job_schedule`. A worker enters itself and renews its lease, and with it its claims. If it
+//! Owns `worker_lease`, `job` and `job_schedule`. A worker enters itself and renews its lease, and with it its claims. If it
 //! dies, they run out and others may claim. A worker that could not renew its lease stops what it does before that
 //! ([`Worker::expires`] tells when), so nothing runs twice at a time.
 //!
 //! Postgres's clock decides, never a worker's: the clocks of machines differ. Runs are idempotent all the same, because
 //! a worker can stop for any length of time between two instructions.
 
+mod queue;
 mod store;
 
 use std::time::Duration;
 
+pub use queue::{Claim, Filter, Job, Letter, Outcome, Policy, QueueDepth, State, enqueue, enqueue_in};
 use tokio::time::Instant;
 
 use crate::db::PgPool;
@@ -20,7 +22,7 @@ pub const LEASE: Duration = Duration::from_secs(30);
 /// How often a worker renews its lease.
 pub const RENEWAL: Duration = Duration::from_secs(8);
 
-/// The queue, as one worker sees it.
+/// Jobs and schedules.
 #[derive(Clone, Debug)]
 pub struct Jobs {
     pool: PgPool,

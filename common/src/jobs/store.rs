@@ -33,6 +33,10 @@ pub(super) async fn renew_worker(conn: &mut PgConnection, id: i64, lease: Durati
                 UPDATE job_schedule SET claimed_until = renewed.expires_at
                 FROM renewed
                 WHERE claimed_by = renewed.id
+            ), jobs AS (
+                UPDATE job SET claimed_until = renewed.expires_at
+                FROM renewed
+                WHERE claimed_by = renewed.id
             )
             SELECT EXISTS (SELECT FROM renewed) AS "is_renewed!"
         "#,
@@ -50,12 +54,15 @@ pub(super) async fn delete_expired(conn: &mut PgConnection) -> sqlx::Result<()> 
     Ok(())
 }
 
-/// Forgets a worker, and frees what it claimed.
+/// Forgets a worker, and frees what it claimed. A job keeps its mark, as if the claim had run out: without one it would
+/// wait, and of one key another may wait already. It was not its fault, so it does not count as a try.
 pub(super) async fn delete_worker(conn: &mut PgConnection, id: i64) -> sqlx::Result<()> {
     let deletion = sqlx::query!(
         r#"
             WITH freed AS (
                 UPDATE job_schedule SET claimed_by = NULL, claimed_until = NULL WHERE claimed_by = $1
+            ), jobs AS (
+                UPDATE job SET claimed_until = clock_timestamp(), attempts = attempts - 1 WHERE claimed_by = $1
             )
             DELETE FROM worker_lease WHERE id = $1
         "#,

@@ -53,17 +53,21 @@
 pub mod admin;
 mod retention;
 mod store;
-mod tail;
 
 use std::time::Duration;
 
 use atproto::event::Kind;
 use chrono::{DateTime, TimeDelta, Utc};
 pub use retention::Retained;
-pub use tail::Wakeups;
 use tracing::debug;
 
 use crate::db::PgPool;
+pub use crate::db::Wakeups;
+
+/// The channel `event_append_v1` notifies.
+const CHANNEL: &str = "repo_event";
+/// How long to wait without news before looking anyway.
+const POLL: Duration = Duration::from_secs(1);
 
 /// The stream position before the first event.
 pub const START: i64 = 0;
@@ -191,7 +195,7 @@ impl Sequencer {
 
     /// Listens for new events.
     pub fn wakeups(&self) -> Wakeups {
-        Wakeups::new(&self.log)
+        Wakeups::new(&self.log, CHANNEL, POLL)
     }
 
     /// Closes its connections. What reads now is waited for.

@@ -70,6 +70,27 @@ impl TestDb {
         query.fetch_all(&mut admin).await.expect("the test server obeys");
     }
 
+    /// Waits until a session waits for a lock that another one holds.
+    ///
+    /// # Panics
+    /// If the server refuses.
+    pub async fn until_blocked(&self) {
+        let is_blocked = async || {
+            let query = sqlx::query_scalar!(
+                r#"
+                    SELECT EXISTS (
+                        SELECT FROM pg_stat_activity WHERE datname = $1 AND wait_event_type = 'Lock'
+                    ) AS "is_blocked!"
+                "#,
+                self.name,
+            );
+            query.fetch_one(&self.pool).await.expect("the list of sessions")
+        };
+        while !is_blocked().await {
+            tokio::task::yield_now().await;
+        }
+    }
+
     /// A pool whose statements are counted and whose connections break on demand.
     ///
     /// # Panics

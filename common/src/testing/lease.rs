@@ -11,10 +11,21 @@ pub async fn lapse_lease(pool: &PgPool, name: &str) {
         r#"
             WITH lapsed AS (
                 UPDATE worker_lease SET expires_at = clock_timestamp() WHERE name = $1 RETURNING id
+            ), jobs AS (
+                UPDATE job SET claimed_until = clock_timestamp() FROM lapsed WHERE claimed_by = lapsed.id
             )
             UPDATE job_schedule SET claimed_until = clock_timestamp() FROM lapsed WHERE claimed_by = lapsed.id
         "#,
         name,
     );
+    update.execute(pool).await.expect("an update");
+}
+
+/// Lets the claims of all jobs run out, though the leases of their workers last.
+///
+/// # Panics
+/// If Postgres refuses.
+pub async fn end_claims(pool: &PgPool) {
+    let update = sqlx::query!("UPDATE job SET claimed_until = clock_timestamp() WHERE claimed_by IS NOT NULL");
     update.execute(pool).await.expect("an update");
 }

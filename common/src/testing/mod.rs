@@ -18,7 +18,7 @@ pub mod traces;
 pub use archive::{RepoArchive, to_car};
 pub use database::TestDb;
 pub use kms::FakeKms;
-pub use lease::lapse_lease;
+pub use lease::{end_claims, lapse_lease};
 pub use plc::FakePlc;
 pub use soundness::{assert_repo_is_sound, assert_stream_is_sound};
 pub use tap::{Fault, Tap};
