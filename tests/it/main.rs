@@ -7,4 +7,5 @@ mod chaos;
 mod harness;
 mod ops;
 mod scale;
+mod worker;
 mod xrpc;

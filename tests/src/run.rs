@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Result;
-use tests::stack::{DataFolder, Durability, Options, Settings, Stack};
+use tests::stack::{Arrivals, DataFolder, Durability, Options, Settings, Stack};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::welcome;
@@ -50,8 +50,10 @@ pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode> {
     } else {
         writeln!(io::stdout(), "{}", welcome::text(&endpoints, stack.data()))?;
     }
+    let mails = stack.mails();
     let outcome = tokio::select! {
         outcome = stack.keep_alive(notice) => outcome,
+        () = show(mails), if !arguments.json => Ok(()),
         () = signals.next() => Ok(()),
     };
     tokio::select! {
@@ -77,6 +79,13 @@ fn options(arguments: &Arguments) -> Result<Options> {
         plc_url: arguments.plc_url.clone(),
         settings: Settings::new(),
     })
+}
+
+/// Shows what the server mails, for as long as there is a mail server.
+async fn show(mut mails: Arrivals) {
+    while let Some(mail) = mails.next().await {
+        notice(&welcome::mail(&mail));
+    }
 }
 
 /// Tells the developer something; if nobody listens any more, that is no reason to stop.

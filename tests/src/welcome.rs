@@ -1,6 +1,6 @@
-//! What `make run` says once everything is up.
+//! What `make run` says once everything is up, and when a mail comes.
 
-use tests::stack::{DataFolder, Endpoints};
+use tests::stack::{DataFolder, Endpoints, Received};
 
 /// Where everything is, and what to try first.
 pub(crate) fn text(endpoints: &Endpoints, data: &DataFolder) -> String {
@@ -15,7 +15,7 @@ Rookery is running.
   PLC        {plc}
   Postgres   {database}
   Redis      {redis}
-  mail       {mail}/  (what the server sends)
+  mail       {mail}/  (what the server sends; shown here, too)
   logs       {logs}/  (make logs)
   secrets    {secrets}  (admin password: PDS_ADMIN_PASSWORD)
 
@@ -44,4 +44,10 @@ Ctrl-C stops everything. The data stays in {root} until `make clean-data`.
         secrets = data.secrets_file().display(),
         root = data.root().display(),
     )
+}
+
+/// A mail, marked off from what else is on the screen.
+pub(crate) fn mail(mail: &Received) -> String {
+    let text = mail.text.trim_end().replace('\n', "\n  | ");
+    format!("\n  | mail to {}\n  | {}\n  |\n  | {text}\n", mail.to, mail.subject)
 }

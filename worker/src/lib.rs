@@ -1,5 +1,6 @@
 //! What runs beside the servers: background work, and the operator's commands.
 
 pub mod jobs;
+pub mod mail;
 pub mod ops;
 pub mod runner;

@@ -28,6 +28,10 @@ enum Command {
     Events(ops::EventsCommand),
     #[command(subcommand)]
     Keys(ops::KeysCommand),
+    #[command(subcommand)]
+    Jobs(ops::JobsCommand),
+    #[command(subcommand)]
+    Mail(ops::MailCommand),
     /// Do the background work until SIGTERM. Takes the settings of the servers; any number of workers share the work.
     Run,
 }
@@ -44,6 +48,8 @@ async fn main() -> ExitCode {
         Command::Sequencer(command) => command.run().await,
         Command::Events(command) => command.run().await,
         Command::Keys(command) => command.run().await,
+        Command::Jobs(command) => command.run().await,
+        Command::Mail(command) => command.run().await,
     };
     outcome.map_or_else(|error| fail(&error), ExitCode::from)
 }

@@ -13,6 +13,7 @@ mod find;
 mod invite;
 pub mod jobs;
 mod login;
+mod moderation_mail;
 mod password;
 mod store;
 
@@ -30,6 +31,7 @@ pub use email_change::{ChangeEmailError, ConfirmEmailError, set_email};
 pub use find::{Accounts, Principal};
 pub use jobs::{CodePurpose, SendCode};
 pub use login::{Credential, LoginError, SignIn};
+pub use moderation_mail::SendModerationMail;
 pub use password::{
     MAX_LOGIN_PASSWORD_CHARS, MAX_NEW_PASSWORD_CHARS, PasswordError, PasswordHash, PasswordHashError, Passwords,
 };

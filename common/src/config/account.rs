@@ -1,12 +1,14 @@
 //! Accounts: identity, invitations, mail.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use atproto::syntax::Did;
 use chrono::{DateTime, Utc};
-use secrecy::SecretString;
+use secrecy::ExposeSecret as _;
 use url::Url;
 
+use super::smtp::SmtpServer;
 use super::{DomainList, reader::Reader};
 
 /// Resolving and issuing DIDs and handles.
@@ -102,10 +104,10 @@ impl InvitesConfig {
 /// Outgoing mail.
 #[derive(Clone, Debug)]
 pub struct EmailConfig {
-    /// Mails of the server; unset means they are only written to the debug log.
+    /// Mails of the server; unset means that none are sent, and in development mode they are written to the worker's log.
     /// `PDS_EMAIL_SMTP_URL` (or `_FILE`) and `PDS_EMAIL_FROM_ADDRESS`.
     pub transport: Option<MailTransport>,
-    /// Mails of the moderators. `PDS_MODERATION_EMAIL_SMTP_URL` (or `_FILE`) and `PDS_MODERATION_EMAIL_ADDRESS`.
+    /// Mails of the moderators; unset means that they take the way of the others. `PDS_MODERATION_EMAIL_SMTP_URL` (or `_FILE`) and `PDS_MODERATION_EMAIL_ADDRESS`.
     pub moderation_transport: Option<MailTransport>,
     /// The confirmation mail shows only the code, no link. `PDS_EMAIL_DISABLE_CONFIRMATION_LINK`, default false.
     pub disable_confirmation_link: bool,
@@ -114,14 +116,16 @@ pub struct EmailConfig {
     ///
     /// Unset means none. No list is built in: one that is not renewed every few days refuses the wrong people.
     pub disposable_domains: DomainList,
+    /// A folder with templates that replace ours; see `worker::mail`. `PDS_EMAIL_TEMPLATES_DIRECTORY`.
+    pub templates_directory: Option<PathBuf>,
 }
 
 /// One mail server and the sender's address.
 #[derive(Clone, Debug)]
 pub struct MailTransport {
-    /// `smtp://` or `smtps://` URL with credentials.
-    pub smtp_url: SecretString,
-    /// The From address.
+    /// The server. An `smtp://` or `smtps://` URL.
+    pub server: SmtpServer,
+    /// The sender: an address, or `Name <address>`.
     pub from_address: String,
 }
 
@@ -136,6 +140,7 @@ impl EmailConfig {
             ),
             disable_confirmation_link: reader.bool("PDS_EMAIL_DISABLE_CONFIRMATION_LINK").unwrap_or(false),
             disposable_domains: reader.parsed_file("PDS_EMAIL_DISPOSABLE_DOMAINS_FILE").unwrap_or_default(),
+            templates_directory: reader.string("PDS_EMAIL_TEMPLATES_DIRECTORY").map(PathBuf::from),
         }
     }
 }
@@ -143,7 +148,18 @@ impl EmailConfig {
 impl MailTransport {
     fn read(reader: &mut Reader<'_>, url_variable: &str, address_variable: &str) -> Option<Self> {
         match (reader.secret(url_variable), reader.string(address_variable)) {
-            (Some(smtp_url), Some(from_address)) => Some(Self { smtp_url, from_address }),
+            (Some(smtp_url), Some(from_address)) => match SmtpServer::parse(smtp_url.expose_secret()) {
+                Ok((server, ignored)) => {
+                    if !ignored.is_empty() {
+                        reader.warn(format!("{url_variable} has options that are ignored: {}", ignored.join(", ")));
+                    }
+                    Some(Self { server, from_address })
+                }
+                Err(error) => {
+                    reader.problem(url_variable, error);
+                    None
+                }
+            },
             (None, None) => None,
             _ => {
                 reader.problem(url_variable, format_args!("and {address_variable} must be set together"));

@@ -13,6 +13,7 @@ mod oauth;
 mod reader;
 mod secret;
 mod service;
+mod smtp;
 mod storage;
 #[cfg(test)]
 mod tests;
@@ -27,6 +28,7 @@ pub use network::{EntrywayConfig, FetchConfig, ProxyConfig, UpstreamService, Ups
 pub use oauth::{BrandingConfig, Color, ColorError, HcaptchaConfig, OauthConfig};
 pub use secret::{Key32, PlcRotationKey, SecretsConfig};
 pub use service::{DeploymentConfig, ServiceConfig};
+pub use smtp::{SmtpSecurity, SmtpServer, SmtpUrlError};
 pub use storage::{BlobstoreConfig, DatabaseConfig, DiskConfig, RedisConfig, S3Config, S3Credentials};
 
 use reader::Reader;
@@ -85,6 +87,17 @@ pub struct Config {
     pub warnings: Vec<String>,
 }
 
+/// The settings of outgoing mail, and of how it looks.
+#[derive(Clone, Debug)]
+pub struct MailConfig {
+    /// Who this server is.
+    pub service: ServiceConfig,
+    /// The way of mails.
+    pub email: EmailConfig,
+    /// Colours.
+    pub branding: BrandingConfig,
+}
+
 /// Everything that is wrong with the configuration. Shows names and reasons, never the value of a secret.
 #[derive(Debug, thiserror::Error)]
 #[error("bad configuration:\n  {}", .problems.join("\n  "))]
@@ -118,6 +131,17 @@ impl Config {
         reader.finish(database).map(|(database, _)| database)
     }
 
+    /// Reads only what outgoing mail needs, none of which is required; gives warnings, too.
+    pub fn mail_from_env() -> Result<(MailConfig, Vec<String>), ConfigError> {
+        let variables = environment();
+        let lookup = |name: &str| variables.get(name).cloned();
+        let mut reader = Reader::new(&lookup);
+        let (email, oauth) = (EmailConfig::read(&mut reader), OauthConfig::read(&mut reader));
+        let service = ServiceConfig::read(&mut reader);
+        let config = service.map(|service| MailConfig { service, email, branding: oauth.branding });
+        reader.finish(config).map(|(config, findings)| (config, findings.warnings))
+    }
+
     /// Reads only the settings of the event stream, none of which is required.
     pub fn subscription_from_env() -> Result<SubscriptionConfig, ConfigError> {
         let variables = environment();
@@ -130,6 +154,12 @@ impl Config {
     /// Reads variables through `lookup`, which gives a variable's value by its name.
     pub fn from_lookup(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
         Self::read(&lookup).map(|(config, _)| config)
+    }
+
+    /// What outgoing mail needs.
+    pub fn mail(&self) -> MailConfig {
+        let (service, email) = (self.service.clone(), self.email.clone());
+        MailConfig { service, email, branding: self.oauth.branding.clone() }
     }
 
     /// The port to listen on.

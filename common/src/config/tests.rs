@@ -283,7 +283,7 @@ fn a_list_of_domains_comes_from_a_file() {
 fn debug_shows_no_secret() {
     let text = format!(
         "{:?}",
-        with(&[("PDS_EMAIL_SMTP_URL", "smtp://mail-password"), ("PDS_EMAIL_FROM_ADDRESS", "a@b.c")]).unwrap()
+        with(&[("PDS_EMAIL_SMTP_URL", "smtp://me:mail-password@a.net"), ("PDS_EMAIL_FROM_ADDRESS", "a@b.c")]).unwrap()
     );
     for secret in ["jwt-secret", "admin-password", "1111111111", "2222222222", "database-password", "mail-password"] {
         assert!(!text.contains(secret), "{secret}");

@@ -11,7 +11,6 @@ use super::PgPool;
 /// A source of wake-ups. Holds a connection of its own while it is used.
 ///
 /// A wake-up only says that there may be something new: whoever is woken looks.
-#[derive(Debug)]
 pub struct Wakeups {
     options: PgConnectOptions,
     channel: &'static str,

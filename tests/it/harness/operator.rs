@@ -1,14 +1,16 @@
 //! An operator at a terminal of no use: commands run to their end, nobody answers questions.
 
+use std::path::Path;
+
 use anyhow::{Context as _, Result};
 use common::config::Config;
 use serde_json::Value;
-use tests::stack::{Programs, Settings};
+use tests::stack::{Programs, Server, Settings, free_ports};
 
 use crate::harness::cluster::Cluster;
 
 /// Runs commands with the settings of a cluster.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Operator {
     programs: Programs,
     settings: Settings,
@@ -68,5 +70,14 @@ impl Operator {
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).context("the output is no text");
         let code = output.status.code().context("killed")?;
         Ok(Ended { code, out: text(output.stdout)?, err: text(output.stderr)? })
+    }
+
+    /// Starts a worker and waits until it works. Its log is in `folder`.
+    ///
+    /// # Errors
+    /// It ends before.
+    pub(crate) async fn start_worker(&self, name: &str, folder: &Path) -> Result<Server> {
+        let log = folder.join(format!("{name}.log"));
+        self.programs.start_worker(name, free_ports(1)?[0], &self.settings, &log).await
     }
 }

@@ -9,7 +9,7 @@ use serde::Serialize;
 use tokio::time::Instant;
 
 use super::data::DataFolder;
-use super::mail::MailCatcher;
+use super::mail::{Arrivals, MailCatcher};
 use super::plc::PlcDirectory;
 use super::port;
 use super::postgres::{Durability, Postgres};
@@ -201,6 +201,11 @@ impl Stack {
     /// The server refuses.
     pub async fn run_sql(&self, sql: &str) -> Result<()> {
         self.postgres.query(DATABASE, sql).await.map(drop)
+    }
+
+    /// The mails that the programs send from now on.
+    pub fn mails(&self) -> Arrivals {
+        self.mail.arrivals()
     }
 
     /// The data folder.

@@ -13,7 +13,7 @@ mod secret;
 
 pub use cluster::{Endpoints, Options, Stack};
 pub use data::DataFolder;
-pub use mail::MailCatcher;
+pub use mail::{Arrivals, Encryption, Fault, MailCatcher, Manners, Mishap, Received};
 pub use plc::PlcDirectory;
 pub use port::free as free_ports;
 pub use postgres::{Durability, Postgres};

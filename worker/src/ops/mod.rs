@@ -6,7 +6,9 @@
 mod console;
 mod database;
 mod events;
+mod jobs;
 mod keys;
+mod mail;
 mod migrate;
 mod repo;
 mod run;
@@ -15,7 +17,9 @@ mod sequencer;
 use std::process::ExitCode;
 
 pub use events::EventsCommand;
+pub use jobs::JobsCommand;
 pub use keys::KeysCommand;
+pub use mail::MailCommand;
 pub use migrate::migrate;
 pub use repo::RepoCommand;
 pub use run::run;

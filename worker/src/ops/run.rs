@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use common::account::Accounts;
 use common::clock::Clock;
 use common::config::Config;
 use common::db::{self, PgPool, PoolSettings, SchemaError};
@@ -18,6 +19,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::jobs;
+use crate::mail::Mailer;
 use crate::runner::{Context, Monitor, Runner};
 
 /// How long work waits for a database connection before it fails.
@@ -37,6 +39,11 @@ pub async fn run() -> anyhow::Result<()> {
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
+    let clock = Clock::system();
+    let mailer = Mailer::new(&config.mail(), clock.clone())?;
+    if let Some(warning) = mailer.warning() {
+        tracing::warn!("{warning}");
+    }
     let stop = stop_on_signal().context("cannot listen for signals")?;
     let database = connect(&config).await?;
     let sequencer = Sequencer::new(&database);
@@ -47,11 +54,13 @@ pub async fn run() -> anyhow::Result<()> {
     };
     let context = Context {
         config: Arc::new(config),
-        clock: Clock::system(),
+        accounts: Accounts::new(database.clone()),
+        mailer,
+        clock,
         sequencer: sequencer.clone(),
         import_leftovers: ImportLeftovers::new(&database),
     };
-    let runner = Runner::new(name(), context, &database, jobs::schedules());
+    let runner = Runner::new(name(), context, &database, jobs::all());
     let monitor = runner.monitor();
     tracing::info!(name = name(), "working");
     tokio::select! {

@@ -11,12 +11,13 @@ use axum::routing::get;
 use axum::{Router, serve};
 use common::clock::Clock;
 use common::db::PgPool;
+use common::jobs::{Jobs, Outcome, QueueDepth};
 use common::sequencer::Sequencer;
 use common::telemetry::metrics::{self, Counter, Exposition, Gauge, Histogram};
 use tokio::net::TcpListener;
 use tokio::time::timeout;
 
-use super::{Context, Schedule};
+use super::{Context, Kind, Schedule};
 
 /// How long a scrape waits for Postgres.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -29,6 +30,8 @@ pub struct Monitor(Arc<Inner>);
 struct Inner {
     is_ready: AtomicBool,
     schedules: Vec<(&'static str, Arc<Counts>)>,
+    kinds: Vec<(&'static str, Arc<JobCounts>)>,
+    jobs: Jobs,
     sequencer: Sequencer,
     database: PgPool,
 }
@@ -62,11 +65,37 @@ impl Counts {
     }
 }
 
+/// The runs of one kind of job in this worker.
+#[derive(Debug, Default)]
+pub(super) struct JobCounts {
+    done: Counter,
+    retried: Counter,
+    dead: Counter,
+    pub(super) duration: Histogram<14>,
+}
+
+impl JobCounts {
+    pub(super) fn finished(&self, outcome: Outcome<'_>) {
+        match outcome {
+            Outcome::Done => self.done.increment(),
+            Outcome::Retry(..) => self.retried.increment(),
+            Outcome::Dead(_) => self.dead.increment(),
+        }
+    }
+}
+
 impl Monitor {
-    pub(super) fn new(context: &Context, database: &PgPool, schedules: &[(Schedule, Arc<Counts>)]) -> Self {
+    pub(super) fn new(
+        context: &Context,
+        database: &PgPool,
+        schedules: &[(Schedule, Arc<Counts>)],
+        kinds: &[Kind],
+    ) -> Self {
         Self(Arc::new(Inner {
             is_ready: AtomicBool::new(false),
             schedules: schedules.iter().map(|(schedule, counts)| (schedule.name, Arc::clone(counts))).collect(),
+            kinds: kinds.iter().map(|kind| (kind.name, Arc::clone(&kind.counts))).collect(),
+            jobs: Jobs::new(database.clone()),
             sequencer: context.sequencer.clone(),
             database: database.clone(),
         }))
@@ -91,8 +120,24 @@ impl Monitor {
 
     /// The metrics as text.
     pub async fn text(&self) -> String {
-        let Inner { schedules, sequencer, database, .. } = &*self.0;
+        let Inner { sequencer, database, jobs, .. } = &*self.0;
         let mut text = Exposition::default();
+        self.write_schedules(&mut text);
+        self.write_jobs(&mut text);
+        if let Ok(Ok(depths)) = timeout(PATIENCE, jobs.depths()).await {
+            self.write_depths(&mut text, &depths);
+        }
+        text.gauge("pds_db_connections", "Connections to Postgres, those for the log aside.", database.size());
+        text.gauge("pds_db_connections_idle", "Of these, connections that nobody uses.", database.num_idle());
+        if let Ok(Ok(place)) = timeout(PATIENCE, sequencer.locate(i64::MAX)).await {
+            text.gauge("pds_sequencer_last_seq", "Seq of the newest event.", place.newest);
+            text.gauge("pds_sequencer_floor_seq", "Seq from which on no event was dropped for its age.", place.floor);
+        }
+        text.finish()
+    }
+
+    fn write_schedules(&self, text: &mut Exposition) {
+        let schedules = &self.0.schedules;
         let runs = "pds_schedule_runs_total";
         text.counters(runs, "Runs of schedules by this worker, by outcome.");
         for (name, counts) in schedules {
@@ -109,13 +154,42 @@ impl Monitor {
         for (name, counts) in schedules {
             text.sample(last, &[("schedule", name)], counts.last_done.get());
         }
-        text.gauge("pds_db_connections", "Connections to Postgres, those for the log aside.", database.size());
-        text.gauge("pds_db_connections_idle", "Of these, connections that nobody uses.", database.num_idle());
-        if let Ok(Ok(place)) = timeout(PATIENCE, sequencer.locate(i64::MAX)).await {
-            text.gauge("pds_sequencer_last_seq", "Seq of the newest event.", place.newest);
-            text.gauge("pds_sequencer_floor_seq", "Seq from which on no event was dropped for its age.", place.floor);
+    }
+
+    fn write_jobs(&self, text: &mut Exposition) {
+        let kinds = &self.0.kinds;
+        let runs = "pds_job_runs_total";
+        text.counters(runs, "Runs of jobs by this worker, by kind and outcome.");
+        for (name, counts) in kinds {
+            let outcomes = [("done", &counts.done), ("retried", &counts.retried), ("dead", &counts.dead)];
+            for (outcome, count) in outcomes {
+                text.sample(runs, &[("kind", name), ("outcome", outcome)], count.get());
+            }
         }
-        text.finish()
+        let duration = "pds_job_duration_seconds";
+        text.histograms(duration, "How long these runs took.");
+        for (name, counts) in kinds {
+            text.histogram(duration, &[("kind", name)], &counts.duration);
+        }
+    }
+
+    /// The whole queue, which all workers share. Of the kinds that this program knows, so that labels stay few.
+    fn write_depths(&self, text: &mut Exposition, depths: &[QueueDepth]) {
+        let of = |name: &str| depths.iter().find(|depth| depth.kind == name);
+        let jobs = "pds_jobs";
+        text.gauges(jobs, "Jobs in the queue that all workers share, by kind and state.");
+        for (name, _) in &self.0.kinds {
+            let (waiting, running, dead) =
+                of(name).map_or((0, 0, 0), |depth| (depth.waiting, depth.running, depth.dead));
+            for (state, count) in [("waiting", waiting), ("running", running), ("dead", dead)] {
+                text.sample(jobs, &[("kind", name), ("state", state)], count);
+            }
+        }
+        let overdue = "pds_job_overdue_seconds";
+        text.gauges(overdue, "For how long the oldest job has been due that no worker does yet, by kind.");
+        for (name, _) in &self.0.kinds {
+            text.sample(overdue, &[("kind", name)], of(name).map_or(0, |depth| depth.overdue_seconds));
+        }
     }
 }
 

@@ -1,34 +1,44 @@
-//! Runs background work until it is told to stop.
+//! Runs background work until it is told to stop: jobs, which are done once ([`Run`]), and schedules ([`Schedule`]).
 //!
 //! Any number of workers share the work. Each enters itself with a lease and renews it; what it claims under the lease
 //! no other worker runs (see `common::jobs`). A worker that loses its lease, because Postgres or the network was away
 //! for too long, drops what it was doing and enters itself anew. Told to stop, it claims no more, finishes what it runs
 //! within the grace, and leaves.
+//!
+//! An idle worker is woken by Postgres when a job is enqueued, and looks every two seconds in any case.
 
+mod job;
 mod lease;
 mod metrics;
 mod schedule;
 
+use std::cmp::Reverse;
 use std::sync::Arc;
 use std::time::Duration;
 
+use common::account::Accounts;
 use common::clock::Clock;
 use common::config::Config;
-use common::db::PgPool;
+use common::db::{Error, PgPool};
 use common::jobs::{Jobs, Worker};
 use common::repo::ImportLeftovers;
 use common::sequencer::Sequencer;
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use crate::mail::Mailer;
+pub use job::{JobError, Kind, Run};
 use metrics::Counts;
 pub use metrics::Monitor;
 pub use schedule::{Report, Schedule};
 
 /// Pause between two looks for work that is due.
 const POLL: Duration = Duration::from_secs(2);
+/// How many jobs a worker does at once.
+const CONCURRENCY: usize = 16;
 /// Pause after Postgres refused.
 const PAUSE: Duration = Duration::from_secs(1);
 /// How long leaving may take; a lease that is not given back runs out.
@@ -41,10 +51,23 @@ pub struct Context {
     pub config: Arc<Config>,
     /// The time.
     pub clock: Clock,
+    /// Accounts.
+    pub accounts: Accounts,
+    /// Mail.
+    pub mailer: Mailer,
     /// The log of events.
     pub sequencer: Sequencer,
     /// What killed imports have left.
     pub import_leftovers: ImportLeftovers,
+}
+
+/// Everything a worker does.
+#[derive(Clone, Debug, Default)]
+pub struct Work {
+    /// What comes round.
+    pub schedules: Vec<Schedule>,
+    /// What is done once.
+    pub kinds: Vec<Kind>,
 }
 
 /// One worker.
@@ -54,6 +77,8 @@ pub struct Runner {
     context: Context,
     jobs: Jobs,
     schedules: Vec<(Schedule, Arc<Counts>)>,
+    kinds: Vec<Kind>,
+    slots: Arc<Semaphore>,
     monitor: Monitor,
 }
 
@@ -65,11 +90,13 @@ enum Pause {
 
 impl Runner {
     /// A worker with some work to do, which goes by `name` among people.
-    pub fn new(name: impl Into<String>, context: Context, database: &PgPool, schedules: Vec<Schedule>) -> Self {
+    pub fn new(name: impl Into<String>, context: Context, database: &PgPool, work: Work) -> Self {
+        let Work { schedules, kinds } = work;
         let counts = || Arc::new(Counts::new(context.clock.clone()));
         let schedules: Vec<_> = schedules.into_iter().map(|schedule| (schedule, counts())).collect();
-        let monitor = Monitor::new(&context, database, &schedules);
-        Self { name: name.into(), context, jobs: Jobs::new(database.clone()), schedules, monitor }
+        let monitor = Monitor::new(&context, database, &schedules, &kinds);
+        let (jobs, slots) = (Jobs::new(database.clone()), Arc::new(Semaphore::new(CONCURRENCY)));
+        Self { name: name.into(), context, jobs, schedules, kinds, slots, monitor }
     }
 
     /// What this worker counts, and whether it is well.
@@ -122,29 +149,55 @@ impl Runner {
 
     /// Starts whatever is due, for ever.
     async fn work(&self, worker: Worker, running: &mut JoinSet<()>) {
-        let names = self.names();
+        let mut wakeups = self.jobs.wakeups(POLL);
         loop {
             while running.try_join_next().is_some() {}
-            match self.jobs.claim_schedule(worker, &names).await {
-                Ok(Some(name)) => {
-                    if let Some((schedule, counts)) = self.schedules.iter().find(|(known, _)| known.name == name) {
-                        let (context, jobs) = (self.context.clone(), self.jobs.clone());
-                        running.spawn(schedule.run_once(worker, context, jobs, Arc::clone(counts)));
-                    }
-                }
-                Ok(None) => {
-                    // What ends may be due again at once.
-                    tokio::select! {
-                        () = sleep(POLL) => {}
-                        Some(_) = running.join_next() => {}
-                    }
-                }
+            let started = async {
+                let schedule = self.start_schedule(worker, running).await?;
+                Ok::<_, Error>(self.start_job(worker, running).await? || schedule)
+            };
+            match started.await {
+                Ok(true) => {}
+                // What ends may be due again at once, or leave room for another.
+                Ok(false) => tokio::select! {
+                    () = wakeups.next() => {}
+                    Some(_) = running.join_next() => {}
+                },
                 Err(error) => {
                     warn!(%error, "cannot look for work; trying again");
                     sleep(PAUSE).await;
                 }
             }
         }
+    }
+
+    /// Starts a schedule that is due; false if there is none.
+    async fn start_schedule(&self, worker: Worker, running: &mut JoinSet<()>) -> Result<bool, Error> {
+        let Some(name) = self.jobs.claim_schedule(worker, &self.names()).await? else { return Ok(false) };
+        if let Some((schedule, counts)) = self.schedules.iter().find(|(known, _)| known.name == name) {
+            let (context, jobs) = (self.context.clone(), self.jobs.clone());
+            running.spawn(schedule.run_once(worker, context, jobs, Arc::clone(counts)));
+        }
+        Ok(true)
+    }
+
+    /// Starts a job that is due; false if there is none, or no room for it. The kinds of which least runs here come first.
+    async fn start_job(&self, worker: Worker, running: &mut JoinSet<()>) -> Result<bool, Error> {
+        let Ok(slot) = Arc::clone(&self.slots).try_acquire_owned() else { return Ok(false) };
+        let mut kinds: Vec<_> = self.kinds.iter().filter(|kind| kind.slots.available_permits() > 0).collect();
+        kinds.sort_by_key(|kind| Reverse(kind.slots.available_permits()));
+        let names: Vec<_> = kinds.iter().map(|kind| kind.name).collect();
+        if names.is_empty() {
+            return Ok(false);
+        }
+        let Some(claim) = self.jobs.claim_job(worker, &names).await? else { return Ok(false) };
+        let kind = kinds.into_iter().find(|kind| kind.name == claim.kind);
+        // Nobody else takes slots, so there is one still.
+        if let Some((kind, slot_of_kind)) = kind.and_then(|kind| Some((kind, kind.take_slot()?))) {
+            let hands = (self.context.clone(), self.jobs.clone());
+            running.spawn(kind.clone().run_once(claim, worker, hands, [slot, slot_of_kind]));
+        }
+        Ok(true)
     }
 
     fn names(&self) -> Vec<&'static str> {

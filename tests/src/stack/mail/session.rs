@@ -2,6 +2,9 @@
 
 use std::mem;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
 /// What the server says first.
 pub(super) const GREETING: &str = "220 localhost Rookery mail catcher\r\n";
 
@@ -30,13 +33,32 @@ pub(super) enum Step {
     Reply(String),
     /// Store this mail and say whether that worked.
     Deliver(Mail),
+    /// Say this, and encrypt what follows; the conversation begins anew.
+    StartTls(String),
     /// Say this and hang up.
     Close(String),
 }
 
-/// How far the conversation has come.
+/// What a server offers and asks for.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub(super) struct Terms {
+    /// Whether encryption is offered.
+    pub(super) start_tls: bool,
+    /// The user name and password without which it takes no mail.
+    pub(super) login: Option<(String, String)>,
+}
+
+/// A conversation.
 #[derive(Debug)]
-pub(super) enum Session {
+pub(super) struct Session {
+    terms: Terms,
+    has_logged_in: bool,
+    place: Place,
+}
+
+/// How far it has come.
+#[derive(Debug)]
+enum Place {
     /// The client has not said who it is.
     New,
     /// Ready for a mail.
@@ -48,21 +70,44 @@ pub(super) enum Session {
 }
 
 impl Session {
-    pub(super) fn new() -> Self {
-        Self::New
+    pub(super) fn new(terms: Terms) -> Self {
+        Self { terms, has_logged_in: false, place: Place::New }
+    }
+
+    /// The verb of the next line, or a dot for the one that ends a mail's text.
+    pub(super) fn verb(&self, line: &[u8]) -> Option<String> {
+        if matches!(self.place, Place::Text(..)) {
+            return (line == b".\r\n").then(|| ".".to_owned());
+        }
+        let line = String::from_utf8_lossy(line);
+        // A dot by itself is no command.
+        line.split_whitespace().next().filter(|verb| *verb != ".").map(str::to_ascii_uppercase)
+    }
+
+    /// Drops the mail whose text has ended, if one has.
+    pub(super) fn give_up_text(&mut self) {
+        if matches!(self.place, Place::Text(..)) {
+            self.place = Place::Ready;
+        }
     }
 
     /// Takes the next line, with its end.
     pub(super) fn step(&mut self, line: &[u8]) -> Step {
-        if matches!(self, Self::Text(..)) { self.text_line(line) } else { self.command(&String::from_utf8_lossy(line)) }
+        if matches!(self.place, Place::Text(..)) {
+            self.text_line(line)
+        } else {
+            self.command(&String::from_utf8_lossy(line))
+        }
     }
 
     fn command(&mut self, line: &str) -> Step {
         let line = line.trim_end();
         let (verb, rest) = line.split_once(' ').unwrap_or((line, ""));
         match verb.to_ascii_uppercase().as_str() {
-            "EHLO" => self.hello(&format!("250-localhost\r\n250-8BITMIME\r\n250-PIPELINING\r\n250 SIZE {MAIL_LIMIT}")),
+            "EHLO" => self.hello(&self.greeting()),
             "HELO" => self.hello("250 localhost"),
+            "STARTTLS" if self.terms.start_tls => Step::StartTls("220 go ahead\r\n".to_owned()),
+            "AUTH" => self.log_in(rest),
             "MAIL" => self.mail(rest),
             "RCPT" => self.recipient(rest),
             "DATA" => self.data(),
@@ -74,24 +119,45 @@ impl Session {
         }
     }
 
+    fn greeting(&self) -> String {
+        let start_tls = if self.terms.start_tls { "250-STARTTLS\r\n" } else { "" };
+        let auth = if self.terms.login.is_some() { "250-AUTH PLAIN\r\n" } else { "" };
+        format!("250-localhost\r\n{start_tls}{auth}250-8BITMIME\r\n250-PIPELINING\r\n250 SIZE {MAIL_LIMIT}")
+    }
+
     fn hello(&mut self, answer: &str) -> Step {
-        *self = Self::Ready;
+        self.place = Place::Ready;
         reply(answer)
     }
 
+    /// Only in the one way that clients of today take: RFC 4616, with the initial response.
+    fn log_in(&mut self, rest: &str) -> Step {
+        let Some((user, password)) = &self.terms.login else { return reply("502 no need") };
+        let shown = rest.strip_prefix("PLAIN ").and_then(|text| STANDARD.decode(text).ok());
+        if shown == Some(format!("\0{user}\0{password}").into_bytes()) {
+            self.has_logged_in = true;
+            reply("235 welcome")
+        } else {
+            reply("535 5.7.8 wrong user name or password")
+        }
+    }
+
     fn mail(&mut self, rest: &str) -> Step {
-        let Self::Ready = self else { return reply("503 not now") };
+        let Place::Ready = self.place else { return reply("503 not now") };
+        if self.terms.login.is_some() && !self.has_logged_in {
+            return reply("530 5.7.0 log in first");
+        }
         let Some((from, parameters)) = address(rest, "FROM:") else { return reply("501 MAIL FROM:<address>") };
         let size = parameters.split(' ').find_map(|parameter| parameter.strip_prefix("SIZE=")?.parse::<usize>().ok());
         if size.is_some_and(|size| size > MAIL_LIMIT) {
             return reply("552 too long");
         }
-        *self = Self::Envelope(Mail { from: from.to_owned(), ..Mail::default() });
+        self.place = Place::Envelope(Mail { from: from.to_owned(), ..Mail::default() });
         reply("250 ok")
     }
 
     fn recipient(&mut self, rest: &str) -> Step {
-        let Self::Envelope(mail) = self else { return reply("503 not now") };
+        let Place::Envelope(mail) = &mut self.place else { return reply("503 not now") };
         match address(rest, "TO:") {
             None | Some(("", _)) => reply("501 RCPT TO:<address>"),
             Some(_) if mail.to.len() >= RECIPIENT_LIMIT => reply("452 too many recipients"),
@@ -103,9 +169,9 @@ impl Session {
     }
 
     fn data(&mut self) -> Step {
-        match self {
-            Self::Envelope(mail) if !mail.to.is_empty() => {
-                *self = Self::Text(mem::take(mail), false);
+        match &mut self.place {
+            Place::Envelope(mail) if !mail.to.is_empty() => {
+                self.place = Place::Text(mem::take(mail), false);
                 reply("354 end with a dot")
             }
             _ => reply("503 not now"),
@@ -113,17 +179,17 @@ impl Session {
     }
 
     fn reset(&mut self) -> Step {
-        if !matches!(self, Self::New) {
-            *self = Self::Ready;
+        if !matches!(self.place, Place::New) {
+            self.place = Place::Ready;
         }
         reply("250 ok")
     }
 
     fn text_line(&mut self, line: &[u8]) -> Step {
-        let Self::Text(mail, too_long) = self else { return Step::Silent };
+        let Place::Text(mail, too_long) = &mut self.place else { return Step::Silent };
         if line == b".\r\n" {
             let step = if *too_long { reply("552 too long") } else { Step::Deliver(mem::take(mail)) };
-            *self = Self::Ready;
+            self.place = Place::Ready;
             return step;
         }
         // The sender doubled a dot at the start of a line, lest it end the mail.
@@ -167,14 +233,14 @@ mod tests {
 
     fn code(step: &Step) -> &str {
         match step {
-            Step::Reply(text) | Step::Close(text) => &text[..3],
+            Step::Reply(text) | Step::Close(text) | Step::StartTls(text) => &text[..3],
             Step::Silent | Step::Deliver(_) => "",
         }
     }
 
     #[test]
     fn a_mail_keeps_its_envelope_and_loses_the_doubled_dots() {
-        let mut session = Session::new();
+        let mut session = Session::new(Terms::default());
         let step = play(
             &mut session,
             &[
@@ -200,16 +266,16 @@ mod tests {
     fn commands_out_of_order_are_refused() {
         for lines in [&["MAIL FROM:<a@x>"][..], &["HELO me", "RCPT TO:<a@x>"], &["HELO me", "MAIL FROM:<a@x>", "DATA"]]
         {
-            assert_eq!(code(&play(&mut Session::new(), lines)), "503", "{lines:?}");
+            assert_eq!(code(&play(&mut Session::new(Terms::default()), lines)), "503", "{lines:?}");
         }
         let after_reset = ["HELO me", "MAIL FROM:<a@x>", "RSET", "RCPT TO:<a@x>"];
-        assert_eq!(code(&play(&mut Session::new(), &after_reset)), "503");
-        assert_eq!(code(&play(&mut Session::new(), &["RSET", "MAIL FROM:<a@x>"])), "503");
+        assert_eq!(code(&play(&mut Session::new(Terms::default()), &after_reset)), "503");
+        assert_eq!(code(&play(&mut Session::new(Terms::default()), &["RSET", "MAIL FROM:<a@x>"])), "503");
     }
 
     #[test]
     fn a_mail_that_is_too_long_is_refused_and_the_next_one_taken() {
-        let mut session = Session::new();
+        let mut session = Session::new(Terms::default());
         assert_eq!(code(&play(&mut session, &["HELO me", "MAIL FROM:<a@x> SIZE=10000001"])), "552");
         let long = "x".repeat(600_000);
         play(&mut session, &["MAIL FROM:<a@x>", "RCPT TO:<b@x>", "DATA"]);
@@ -223,9 +289,20 @@ mod tests {
 
     #[test]
     fn nonsense_is_answered_and_quit_closes() {
-        let mut session = Session::new();
+        let mut session = Session::new(Terms::default());
         assert_eq!(code(&play(&mut session, &["FOO"])), "500");
         assert_eq!(code(&play(&mut session, &["HELO me", "MAIL FROM a@x"])), "501");
         assert!(matches!(play(&mut session, &["QUIT"]), Step::Close(_)));
+    }
+
+    #[test]
+    fn who_must_log_in_does_so_before_a_mail() {
+        let terms = Terms { login: Some(("me".to_owned(), "pass".to_owned())), ..Terms::default() };
+        let mut session = Session::new(terms);
+        assert_eq!(code(&play(&mut session, &["EHLO me", "MAIL FROM:<a@x>"])), "530");
+        assert_eq!(code(&play(&mut session, &["AUTH PLAIN AG1lAHdyb25n"])), "535");
+        assert_eq!(code(&play(&mut session, &["AUTH PLAIN AG1lAHBhc3M="])), "235");
+        assert_eq!(code(&play(&mut session, &["MAIL FROM:<a@x>"])), "250");
+        assert_eq!(code(&play(&mut session, &["STARTTLS"])), "500");
     }
 }

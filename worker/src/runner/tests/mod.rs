@@ -1,3 +1,5 @@
+mod jobs;
+
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use common::testing::{TestDb, lapse_lease};
@@ -10,9 +12,12 @@ use super::*;
 const LIMIT: Duration = Duration::from_secs(30);
 
 fn context(db: &TestDb) -> Context {
+    let (config, clock) = (Config::for_tests(), Clock::system());
     Context {
-        config: Arc::new(Config::for_tests()),
-        clock: Clock::system(),
+        accounts: Accounts::new(db.pool()),
+        mailer: Mailer::new(&config.mail(), clock.clone()).unwrap(),
+        config: Arc::new(config),
+        clock,
         sequencer: Sequencer::new(&db.pool()),
         import_leftovers: ImportLeftovers::new(&db.pool()),
     }
@@ -26,8 +31,8 @@ struct Started {
 
 impl Started {
     /// A worker with connections of its own.
-    fn new(db: &TestDb, name: &str, schedules: Vec<Schedule>) -> Self {
-        let runner = Runner::new(name, context(db), &db.other_pool(), schedules);
+    fn new(db: &TestDb, name: &str, work: Work) -> Self {
+        let runner = Runner::new(name, context(db), &db.other_pool(), work);
         let (monitor, stop) = (runner.monitor(), CancellationToken::new());
         Self { monitor, stop: stop.clone(), task: tokio::spawn(runner.run(stop, LIMIT)) }
     }
@@ -40,6 +45,10 @@ impl Started {
 
 fn schedule(run: fn(Context) -> futures_util::future::BoxFuture<'static, anyhow::Result<Report>>) -> Schedule {
     Schedule { name: "test", period: Duration::ZERO, limit: LIMIT, run }
+}
+
+fn only(schedule: Schedule) -> Work {
+    Work { schedules: vec![schedule], kinds: Vec::new() }
 }
 
 fn nothing_new() -> Report {
@@ -66,7 +75,7 @@ async fn two_workers_share_a_schedule_and_never_run_it_at_once() {
         .boxed()
     });
     let db = TestDb::create().await;
-    let workers = [Started::new(&db, "one", vec![counted]), Started::new(&db, "two", vec![counted])];
+    let workers = [Started::new(&db, "one", only(counted)), Started::new(&db, "two", only(counted))];
     permits(&RUNS, 50).await;
     for worker in workers {
         assert!(worker.monitor.text().await.contains("outcome=\"failed\"} 0\n"), "no run saw another");
@@ -89,10 +98,10 @@ async fn a_stop_lets_work_finish_and_hands_the_rest_over() {
         .boxed()
     });
     let db = TestDb::create().await;
-    let first = Started::new(&db, "first", vec![gated]);
+    let first = Started::new(&db, "first", only(gated));
     permits(&BEGUN, 1).await;
     first.stop.cancel();
-    let second = Started::new(&db, "second", vec![gated]);
+    let second = Started::new(&db, "second", only(gated));
     MAY_END.add_permits(1);
     first.stop().await;
     assert_eq!(ENDED.available_permits(), 1, "it was finished, not dropped");
@@ -114,7 +123,7 @@ async fn what_fails_or_panics_is_tried_again_and_counted() {
         .boxed()
     });
     let db = TestDb::create().await;
-    let worker = Started::new(&db, "one", vec![failing]);
+    let worker = Started::new(&db, "one", only(failing));
     permits_seen(&RUNS, 4).await;
     let text = worker.monitor.text().await;
     let failed = text.lines().find(|line| line.contains("outcome=\"failed\"")).unwrap();
@@ -149,10 +158,10 @@ async fn a_worker_without_its_lease_drops_its_work_and_another_takes_over() {
         .boxed()
     });
     let db = TestDb::create().await;
-    let first = Started::new(&db, "first", vec![endless]);
+    let first = Started::new(&db, "first", only(endless));
     permits(&BEGUN, 1).await;
     lapse_lease(&db.pool(), "first").await;
-    let second = Started::new(&db, "second", vec![endless]);
+    let second = Started::new(&db, "second", only(endless));
     permits(&BEGUN, 1).await;
     permits(&DROPPED, 1).await;
     for worker in [first, second] {
@@ -163,11 +172,11 @@ async fn a_worker_without_its_lease_drops_its_work_and_another_takes_over() {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_schedule_of_this_program_runs() {
     let db = TestDb::create().await;
-    let worker = Started::new(&db, "one", crate::jobs::schedules());
+    let worker = Started::new(&db, "one", crate::jobs::all());
     let all_done = async {
         loop {
             let text = worker.monitor.text().await;
-            let mut lines = text.lines().filter(|line| line.contains("outcome="));
+            let mut lines = text.lines().filter(|line| line.contains("schedule=") && line.contains("outcome="));
             let has_failed = lines.clone().any(|line| line.contains("\"failed\"") && !line.ends_with(" 0"));
             assert!(!has_failed, "{text}");
             if lines.all(|line| line.contains("\"failed\"") || !line.ends_with(" 0")) {
