@@ -4,7 +4,8 @@ use std::{sync::Arc, time::Duration};
 
 use axum::extract::FromRef;
 use common::{
-    account::{Accounts, EmailRules},
+    account::{Accounts, EmailRules, Invites},
+    audit::AuditLog,
     blob::Blobs,
     clock::Clock,
     config::Config,
@@ -13,7 +14,9 @@ use common::{
     identity::{DidResolver, HandleResolver, PlcClient},
     keys::{KeyVault, Keys},
     lifecycle::{Lifecycle, Policy, Services},
+    preference::Preferences,
     repo::Repos,
+    report::Reports,
     sequencer::Sequencer,
     session::Sessions,
 };
@@ -41,6 +44,14 @@ pub struct AppState {
     pub tokens: SessionTokens,
     /// Accounts.
     pub accounts: Accounts,
+    /// Invitation codes.
+    pub invites: Invites,
+    /// What clients keep for their users.
+    pub preferences: Preferences,
+    /// What users report.
+    pub reports: Reports,
+    /// What operators and moderators did.
+    pub audit: AuditLog,
     /// Sessions.
     pub sessions: Sessions,
     /// DID documents.
@@ -97,6 +108,10 @@ impl AppState {
         Ok(Self {
             tokens: SessionTokens::new(&config, clock.clone()),
             accounts: services.accounts.clone(),
+            invites: Invites::new(database.clone(), clock.clone(), &config.service, &config.invites),
+            preferences: Preferences::new(database.clone(), clock.clone()),
+            reports: Reports::new(database.clone(), clock.clone()),
+            audit: AuditLog::new(database.clone()),
             sessions: services.sessions.clone(),
             resolver: services.resolver.clone(),
             handle_resolver: handle_resolver(&config, web)?,

@@ -113,6 +113,11 @@ impl Call {
         Self(self.0.bearer_auth(token))
     }
 
+    /// With the operator's password.
+    pub(crate) fn admin(self) -> Self {
+        Self(self.0.basic_auth("admin", Some("test-admin-password")))
+    }
+
     /// With a header.
     pub(crate) fn header(self, name: &str, value: &str) -> Self {
         Self(self.0.header(name, value))

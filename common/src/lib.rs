@@ -2,12 +2,13 @@
 //!
 //! Modules form ranks; a module uses lower ranks only.
 //! * Rank 0: [`clock`], [`config`], [`db`], [`http`], [`telemetry`].
-//! * Rank 1: [`identity`], [`jobs`], [`keys`].
-//! * Rank 2: [`account`], [`blob`], [`sequencer`], [`session`].
+//! * Rank 1: [`audit`], [`identity`], [`jobs`], [`keys`].
+//! * Rank 2: [`account`], [`blob`], [`preference`], [`report`], [`sequencer`], [`session`].
 //! * Rank 3: [`repo`].
 //! * Rank 4: [`lifecycle`].
 
 pub mod account;
+pub mod audit;
 pub mod blob;
 pub mod clock;
 pub mod config;
@@ -17,7 +18,9 @@ pub mod identity;
 pub mod jobs;
 pub mod keys;
 pub mod lifecycle;
+pub mod preference;
 pub mod repo;
+pub mod report;
 pub mod sequencer;
 pub mod session;
 pub mod telemetry;

@@ -1,7 +1,9 @@
 //! What methods keep when their requests reach different replicas.
 
+mod admin;
 mod identity;
 mod plc_operations;
+mod preferences;
 mod repo_imports;
 mod repo_races;
 mod repo_round_robin;

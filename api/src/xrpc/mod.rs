@@ -4,9 +4,13 @@
 //! To add one: write the file, and add it to its namespace's `register`.
 
 #[expect(unreachable_pub, reason = "a method's file reads the same wherever it is mounted")]
+mod app;
+#[expect(unreachable_pub, reason = "a method's file reads the same wherever it is mounted")]
 mod com;
 mod error;
 mod extract;
+#[expect(unreachable_pub, reason = "a method's file reads the same wherever it is mounted")]
+mod internal;
 mod method;
 mod metrics;
 #[cfg(test)]
@@ -21,7 +25,7 @@ mod tests;
 pub(crate) use error::ErrorName;
 pub use error::XrpcError;
 pub(crate) use error::xrpc_errors;
-pub use extract::{Limit, NoInput, XrpcBody, XrpcQuery, XrpcStream, present};
+pub use extract::{Limit, NoInput, PlainText, XrpcBody, XrpcQuery, XrpcStream, check_input, present};
 pub use method::{DEFAULT_BODY_LIMIT, Kind, Method, RECORD_BODY_LIMIT};
 pub use metrics::MethodMetrics;
 pub use response::{ResponseHeaders, XrpcJson, XrpcResult};
@@ -31,6 +35,8 @@ pub use routes::Routes;
 /// Every method this server answers itself.
 pub fn routes() -> Routes {
     let mut routes = Routes::default();
+    app::bsky::register(&mut routes);
     com::atproto::register(&mut routes);
+    internal::rookery::register(&mut routes);
     routes
 }

@@ -1,7 +1,7 @@
 //! Accounts: one row is the whole state of an account.
 //!
-//! Tables: `account`, `invite_code`, `invite_code_use`, whose rows are made by `common::lifecycle` in the statement that
-//! creates the account, `app_password` and `email_token`.
+//! Tables: `account`, `invite_code`, `invite_code_use`, `app_password` and `email_token`. Accounts and uses of codes are made
+//! by `common::lifecycle`, in the statement that creates the account.
 //!
 //! Whoever needs the row of an account and others that hang on it locks the account first.
 
@@ -15,6 +15,7 @@ pub mod jobs;
 mod login;
 mod moderation_mail;
 mod password;
+mod registry;
 mod store;
 
 use atproto::syntax::{Did, Handle};
@@ -29,12 +30,17 @@ pub use code::{CODE_LIFETIME, CodeError, CodeMail, EmailCode, EmailCodeError, co
 pub use email::{EmailAddress, EmailAddressError, EmailRefused, EmailRules};
 pub use email_change::{ChangeEmailError, ConfirmEmailError, set_email};
 pub use find::{Accounts, Principal};
+pub use invite::{
+    AccountInvites, Invite, InviteError, InviteOrder, InvitePlace, InviteUse, Invites, MAX_CODES, MAX_USES, NewInvites,
+    OPERATOR,
+};
 pub use jobs::{CodePurpose, SendCode};
 pub use login::{Credential, LoginError, SignIn};
 pub use moderation_mail::SendModerationMail;
 pub use password::{
     MAX_LOGIN_PASSWORD_CHARS, MAX_NEW_PASSWORD_CHARS, PasswordError, PasswordHash, PasswordHashError, Passwords,
 };
+pub use registry::{AccountDetails, Found, Search, SearchError};
 
 /// An account's row, without its password.
 #[derive(Clone, PartialEq, Eq, Debug)]

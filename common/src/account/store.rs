@@ -158,24 +158,3 @@ pub(super) async fn replace_password(
     );
     Ok(update.execute(conn).await?.rows_affected() > 0)
 }
-
-/// True if the code exists, is not disabled, has uses left, and does not belong to an account that was taken down.
-pub(super) async fn is_usable_invite(conn: &mut PgConnection, code: &str) -> sqlx::Result<bool> {
-    sqlx::query_scalar!(
-        r#"
-            SELECT EXISTS (
-                SELECT
-                FROM invite_code c
-                WHERE c.code = $1
-                    AND NOT c.disabled
-                    AND c.available_uses > (SELECT count(*) FROM invite_code_use u WHERE u.code = c.code)
-                    AND NOT EXISTS (
-                        SELECT FROM account a WHERE a.did = c.for_account AND a.takedown_ref IS NOT NULL
-                    )
-            ) AS "usable!"
-        "#,
-        code,
-    )
-    .fetch_one(conn)
-    .await
-}

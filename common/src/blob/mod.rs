@@ -9,12 +9,14 @@
 //! be older than the lock. A commit never waits for such a lock; it comes again.
 
 mod store;
+mod takedown;
 
 use atproto::data::Cid;
 use atproto::syntax::{Nsid, RecordKey, Tid};
 use sqlx::PgConnection;
 
 use crate::db::{AccountId, PgPool};
+pub use takedown::BlobMark;
 
 /// A record's reference to a blob.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -31,6 +31,7 @@ mod race;
 mod read;
 mod rebuild;
 mod store;
+mod takedown;
 mod verify;
 mod write;
 
@@ -50,6 +51,7 @@ pub use prepare::{PreparedRecord, PreparedWrite, RecordError, RecordPath, SwapRe
 pub use proof::ProofError;
 pub use read::{ListedRepo, Page, Record, Repo, RepoStatus};
 pub use rebuild::{Losses, RebuildError, Rebuilder, Rebuilt};
+pub use takedown::RecordMark;
 use tokio::sync::Semaphore;
 pub use verify::{Finding, Findings, RepoRef, Report, Verifier};
 pub use write::{CommitRef, WriteError};

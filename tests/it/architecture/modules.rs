@@ -7,8 +7,8 @@ use super::{Violation, assert_none};
 const RANKS: [&[&str]; 6] = [
     &["clock", "config"],
     &["db", "http", "telemetry"],
-    &["identity", "jobs", "keys"],
-    &["account", "blob", "lexicon", "oauth", "preference", "rate_limit", "sequencer", "session"],
+    &["audit", "identity", "jobs", "keys"],
+    &["account", "blob", "lexicon", "oauth", "preference", "rate_limit", "report", "sequencer", "session"],
     &["repo"],
     &["lifecycle"],
 ];

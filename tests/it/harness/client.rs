@@ -10,6 +10,9 @@ use serde_json::Value;
 /// How long a call may take.
 const LIMIT: Duration = Duration::from_secs(20);
 
+/// The operator's password in [`Config::TEST_VARIABLES`](common::config::Config::TEST_VARIABLES).
+const ADMIN_PASSWORD: &str = "test-admin-password";
+
 /// Calls the methods of one server.
 #[derive(Clone, Debug)]
 pub(crate) struct Client {
@@ -98,6 +101,23 @@ impl Client {
             request = request.bearer_auth(token);
         }
         json(request).await
+    }
+
+    /// Calls a query that gives JSON, as the operator.
+    ///
+    /// # Errors
+    /// A [`Refusal`], or the server cannot be reached.
+    pub(crate) async fn get_as_admin(&self, method: &str, params: &[(&str, &str)]) -> Result<Value> {
+        json(self.query(method, params).basic_auth("admin", Some(ADMIN_PASSWORD))).await
+    }
+
+    /// Calls a procedure as the operator.
+    ///
+    /// # Errors
+    /// A [`Refusal`], or the server cannot be reached.
+    pub(crate) async fn post_as_admin(&self, method: &str, input: &Value) -> Result<Value> {
+        let request = self.http.post(format!("{}/xrpc/{method}", self.origin)).json(input);
+        json(request.basic_auth("admin", Some(ADMIN_PASSWORD))).await
     }
 
     /// Whether the server says that it is ready for requests.

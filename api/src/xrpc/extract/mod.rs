@@ -10,12 +10,16 @@ mod limit;
 mod pace;
 mod params;
 mod query;
+mod schema;
+mod text;
 
 pub use body::{NoInput, XrpcBody, XrpcStream};
 pub(super) use body::{Presence, presence, unexpected_body};
 pub use field::present;
 pub use limit::Limit;
 pub use query::XrpcQuery;
+pub use schema::check_input;
+pub use text::PlainText;
 
 use http::Extensions;
 

@@ -2,6 +2,7 @@
 
 pub mod admin;
 pub mod identity;
+pub mod moderation;
 pub mod repo;
 pub mod server;
 pub mod sync;
@@ -13,6 +14,7 @@ use crate::xrpc::Routes;
 pub(in crate::xrpc) fn register(routes: &mut Routes) {
     admin::register(routes);
     identity::register(routes);
+    moderation::register(routes);
     repo::register(routes);
     server::register(routes);
     sync::register(routes);

@@ -3,9 +3,12 @@
 pub mod confirm_email;
 pub mod create_account;
 pub mod create_app_password;
+pub mod create_invite_code;
+pub mod create_invite_codes;
 pub mod create_session;
 pub mod delete_session;
 pub mod describe_server;
+pub mod get_account_invite_codes;
 pub mod get_session;
 pub mod list_app_passwords;
 pub mod refresh_session;
@@ -41,9 +44,12 @@ pub(in crate::xrpc) fn register(routes: &mut Routes) {
     routes.add(confirm_email::METHOD, confirm_email::handle);
     routes.add(create_account::METHOD, create_account::handle);
     routes.add(create_app_password::METHOD, create_app_password::handle);
+    routes.add(create_invite_code::METHOD, create_invite_code::handle);
+    routes.add(create_invite_codes::METHOD, create_invite_codes::handle);
     routes.add(create_session::METHOD, create_session::handle);
     routes.add(delete_session::METHOD, delete_session::handle);
     routes.add(describe_server::METHOD, describe_server::handle);
+    routes.add(get_account_invite_codes::METHOD, get_account_invite_codes::handle);
     routes.add(get_session::METHOD, get_session::handle);
     routes.add(list_app_passwords::METHOD, list_app_passwords::handle);
     routes.add(refresh_session::METHOD, refresh_session::handle);
@@ -141,6 +147,11 @@ fn require_email(account: &Account) -> Result<(), XrpcError> {
 /// 400 for a token whose account is not there, or not to be seen.
 fn no_user_info(did: &Did) -> XrpcError {
     XrpcError::invalid_request(format_args!("Could not find user info for account: {did}"))
+}
+
+/// A number of the wire as the state counts; what is out of range stays out of every range there.
+fn saturated(number: i64) -> i32 {
+    i32::try_from(number.clamp(i32::MIN.into(), i32::MAX.into())).unwrap_or_default()
 }
 
 impl From<CodeError> for XrpcError {

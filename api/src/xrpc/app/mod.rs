@@ -1,0 +1,3 @@
+//! `app.*`: methods of applications that this server answers itself.
+
+pub mod bsky;
