@@ -4,3 +4,4 @@ pub mod jobs;
 pub mod mail;
 pub mod ops;
 pub mod runner;
+pub mod services;

@@ -27,7 +27,7 @@ pub(super) struct Stage {
 impl Stage {
     /// Before any worker runs. Mails go to `url`.
     pub(super) async fn new(url: &str) -> Self {
-        let cluster = Cluster::start(Replicas(1)).await.unwrap();
+        let cluster = Cluster::start(Replicas(2)).await.unwrap();
         let alice = cluster.create_account("alice.test").await.unwrap();
         let operator = Operator::of(&cluster).unwrap();
         let operator = operator

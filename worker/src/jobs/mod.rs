@@ -1,18 +1,28 @@
 //! What workers do: one file for each kind of work.
 
+mod deleted_accounts;
 mod delivery;
 mod event_retention;
+mod expired_tokens;
 mod import_leftovers;
+mod overdue_accounts;
+mod send_code;
 mod send_moderation_mail;
 
-use common::account::SendModerationMail;
+use common::account::{SendCode, SendModerationMail};
 
 use crate::runner::{Kind, Work};
 
 /// Everything that workers do.
 pub fn all() -> Work {
     Work {
-        schedules: vec![event_retention::SCHEDULE, import_leftovers::SCHEDULE],
-        kinds: vec![Kind::of::<SendModerationMail>()],
+        schedules: vec![
+            deleted_accounts::SCHEDULE,
+            event_retention::SCHEDULE,
+            expired_tokens::SCHEDULE,
+            import_leftovers::SCHEDULE,
+            overdue_accounts::SCHEDULE,
+        ],
+        kinds: vec![Kind::of::<SendCode>(), Kind::of::<SendModerationMail>()],
     }
 }

@@ -38,8 +38,8 @@ pub use check::{Finding, check};
 pub use message::Mail;
 use pool::Pool;
 pub use session::{Failure, Step};
+pub use template::Code;
 use template::Templates;
-pub use template::{Code, Purpose};
 
 /// Writes and sends mails; cheap to clone.
 #[derive(Clone, Debug)]

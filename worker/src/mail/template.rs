@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context as _, ensure};
+use common::account::CodePurpose;
 use minijinja::syntax::SyntaxConfig;
 use minijinja::{Environment, UndefinedBehavior, Value, context};
 
@@ -18,53 +19,19 @@ const CONFIRMATION_LINK: &str = "https://bsky.app/intent/verify-email?code=";
 /// Templates of the operator are no longer than this, in bytes.
 const TEMPLATE_LIMIT: u64 = 1_000_000;
 
-/// What a code is for.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Purpose {
-    /// To prove that one reads mail at an address.
-    ConfirmEmail,
-    /// To change the address.
-    UpdateEmail,
-    /// To choose a new password.
-    ResetPassword,
-    /// To delete the account.
-    DeleteAccount,
-    /// To have the server sign an operation for the PLC directory.
-    PlcOperation,
-}
-
-impl Purpose {
-    /// All of them.
-    pub const ALL: [Self; 5] =
-        [Self::ConfirmEmail, Self::UpdateEmail, Self::ResetPassword, Self::DeleteAccount, Self::PlcOperation];
-
-    /// The name of its templates.
-    fn name(self) -> &'static str {
-        match self {
-            Self::ConfirmEmail => "confirm_email",
-            Self::UpdateEmail => "update_email",
-            Self::ResetPassword => "reset_password",
-            Self::DeleteAccount => "delete_account",
-            Self::PlcOperation => "plc_operation",
-        }
-    }
-}
-
 /// A code, and who gets it.
 #[derive(Clone, Copy, Debug)]
 pub struct Code<'a> {
     /// What it is for.
-    pub purpose: Purpose,
+    pub purpose: CodePurpose,
     /// The code.
     pub code: &'a str,
     /// How long it lasts in all, in minutes.
-    pub minutes: i64,
+    pub minutes: u64,
     /// Where to.
     pub to: &'a str,
     /// The account's handle.
     pub handle: &'a str,
-    /// What no other code has.
-    pub identity: &'a str,
 }
 
 /// Ours, and the operator's.
@@ -104,9 +71,9 @@ impl Templates {
 
     fn try_all(&self) -> anyhow::Result<()> {
         for locale in Locale::all() {
-            for purpose in Purpose::ALL {
+            for purpose in CodePurpose::ALL {
                 let (code, handle) = ("ABCDE-23456", "alice.test");
-                let sample = Code { purpose, code, minutes: 15, to: "alice@mail.test", handle, identity: "" };
+                let sample = Code { purpose, code, minutes: 15, to: "alice@mail.test", handle };
                 let mail = self.write(&sample, locale)?;
                 for (part, extension) in [(&mail.html, "html"), (&mail.text, "txt")] {
                     let name = self.find(locale, purpose, extension).unwrap_or_default();
@@ -128,14 +95,14 @@ impl Templates {
             html: part("html")?.unwrap_or_default(),
             text: part("txt")?.unwrap_or_default(),
             language: Some(locale.tag),
-            identity: code.identity.to_owned(),
+            identity: format!("{} {}", code.purpose, code.code),
         })
     }
 
     fn render(
         &self,
         locale: &Locale,
-        purpose: Purpose,
+        purpose: CodePurpose,
         extension: &str,
         values: &Value,
     ) -> anyhow::Result<Option<String>> {
@@ -145,8 +112,8 @@ impl Templates {
     }
 
     /// The most special template that there is.
-    fn find(&self, locale: &Locale, purpose: Purpose, extension: &str) -> Option<String> {
-        let (tag, mail) = (locale.tag, purpose.name());
+    fn find(&self, locale: &Locale, purpose: CodePurpose, extension: &str) -> Option<String> {
+        let (tag, mail) = (locale.tag, purpose.as_str());
         let names = [
             format!("{tag}/{mail}.{extension}"),
             format!("{mail}.{extension}"),
@@ -157,7 +124,7 @@ impl Templates {
     }
 
     fn values(&self, code: &Code<'_>, locale: &Locale, texts: &Texts) -> Value {
-        let link = if self.has_link && code.purpose == Purpose::ConfirmEmail {
+        let link = if self.has_link && code.purpose == CodePurpose::ConfirmEmail {
             format!("{CONFIRMATION_LINK}{}", code.code)
         } else {
             String::new()
@@ -213,9 +180,9 @@ mod tests {
 
     use super::*;
 
-    fn code(purpose: Purpose) -> Code<'static> {
+    fn code(purpose: CodePurpose) -> Code<'static> {
         let (code, to, handle) = ("ABCDE-23456", "alice@mail.test", "<b>&alice.test");
-        Code { purpose, code, minutes: 15, to, handle, identity: "1" }
+        Code { purpose, code, minutes: 15, to, handle }
     }
 
     fn load(folder: Option<&Path>) -> anyhow::Result<Templates> {
@@ -242,7 +209,7 @@ mod tests {
         config.branding.primary = Some("#aabb01".parse().unwrap());
         let templates = Templates::load(None, Brand::new(&config), true).unwrap();
         for locale in Locale::all() {
-            for purpose in Purpose::ALL {
+            for purpose in CodePurpose::ALL {
                 let mail = templates.code(&code(purpose), Some(locale.tag)).unwrap();
                 let texts = locale.texts(purpose);
                 assert_eq!((mail.subject.as_str(), mail.language), (texts.subject, Some(locale.tag)));
@@ -252,7 +219,7 @@ mod tests {
                     assert!(part.contains("ABCDE-23456") && part.contains("15") && part.contains("https:"), "{part}");
                     assert!(part.contains(texts.warning) && part.contains(texts.advice), "{part}");
                     let has_link = part.contains("https://bsky.app/intent/verify-email?code=ABCDE-23456");
-                    assert_eq!(has_link, purpose == Purpose::ConfirmEmail, "{part}");
+                    assert_eq!(has_link, purpose == CodePurpose::ConfirmEmail, "{part}");
                     assert!(part.contains("https://home.test/help"), "{part}");
                 }
                 assert!(mail.text.contains("<b>&alice.test") && mail.text.contains("Our <PDS>"), "{}", mail.text);
@@ -265,7 +232,7 @@ mod tests {
 
     #[test]
     fn the_text_of_a_mail() {
-        let mail = load(None).unwrap().code(&code(Purpose::ConfirmEmail), None).unwrap();
+        let mail = load(None).unwrap().code(&code(CodePurpose::ConfirmEmail), None).unwrap();
         let expected = "Confirm your email address
 
 This address was given for the account <b>&alice.test. To confirm that it is yours, use the button or enter this code:
@@ -289,7 +256,7 @@ https://bsky.app
     #[test]
     fn without_the_link_there_is_only_the_code() {
         let templates = Templates::load(None, Brand::new(&Config::for_tests().mail()), false).unwrap();
-        let mail = templates.code(&code(Purpose::ConfirmEmail), None).unwrap();
+        let mail = templates.code(&code(CodePurpose::ConfirmEmail), None).unwrap();
         assert!(!mail.html.contains("verify-email") && !mail.text.contains("verify-email"));
     }
 
@@ -306,11 +273,11 @@ https://bsky.app
         ]);
         let templates = load(Some(folder.path())).unwrap();
         let html = |purpose, language| templates.code(&code(purpose), Some(language)).unwrap().html;
-        assert_eq!(html(Purpose::DeleteAccount, "en"), "all ABCDE-23456 &lt;b&gt;&amp;alice.test");
-        assert_eq!(html(Purpose::DeleteAccount, "de"), "alle ABCDE-23456");
-        assert_eq!(html(Purpose::ResetPassword, "fr"), "reset ABCDE-23456");
-        assert_eq!(html(Purpose::ResetPassword, "de"), "neu ABCDE-23456");
-        let mail = templates.code(&code(Purpose::ResetPassword), None).unwrap();
+        assert_eq!(html(CodePurpose::DeleteAccount, "en"), "all ABCDE-23456 &lt;b&gt;&amp;alice.test");
+        assert_eq!(html(CodePurpose::DeleteAccount, "de"), "alle ABCDE-23456");
+        assert_eq!(html(CodePurpose::ResetPassword, "fr"), "reset ABCDE-23456");
+        assert_eq!(html(CodePurpose::ResetPassword, "de"), "neu ABCDE-23456");
+        let mail = templates.code(&code(CodePurpose::ResetPassword), None).unwrap();
         assert_eq!(mail.subject.trim(), "Reset for <b>&alice.test");
         assert!(mail.text.starts_with("Reset your password"), "what is not replaced is ours");
     }

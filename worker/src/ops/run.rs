@@ -10,8 +10,10 @@ use common::account::Accounts;
 use common::clock::Clock;
 use common::config::Config;
 use common::db::{self, PgPool, PoolSettings, SchemaError};
+use common::lifecycle::DeletedAccounts;
 use common::repo::ImportLeftovers;
 use common::sequencer::Sequencer;
+use common::session::Sessions;
 use common::telemetry;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -21,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 use crate::jobs;
 use crate::mail::Mailer;
 use crate::runner::{Context, Monitor, Runner};
+use crate::services;
 
 /// How long work waits for a database connection before it fails.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -53,6 +56,9 @@ pub async fn run() -> anyhow::Result<()> {
         None => None,
     };
     let context = Context {
+        lifecycle: services::lifecycle(&config, &clock, &database)?,
+        sessions: Sessions::new(database.clone(), clock.clone()),
+        deleted_accounts: DeletedAccounts::new(&database),
         config: Arc::new(config),
         accounts: Accounts::new(database.clone()),
         mailer,

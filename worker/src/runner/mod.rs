@@ -21,8 +21,10 @@ use common::clock::Clock;
 use common::config::Config;
 use common::db::{Error, PgPool};
 use common::jobs::{Jobs, Worker};
+use common::lifecycle::{DeletedAccounts, Lifecycle};
 use common::repo::ImportLeftovers;
 use common::sequencer::Sequencer;
+use common::session::Sessions;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
@@ -53,6 +55,12 @@ pub struct Context {
     pub clock: Clock,
     /// Accounts.
     pub accounts: Accounts,
+    /// Sessions.
+    pub sessions: Sessions,
+    /// Workflows of accounts.
+    pub lifecycle: Lifecycle,
+    /// What deleted accounts have left.
+    pub deleted_accounts: DeletedAccounts,
     /// Mail.
     pub mailer: Mailer,
     /// The log of events.

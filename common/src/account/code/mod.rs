@@ -1,6 +1,6 @@
 //! Codes sent by e-mail: who enters one reads the account's mail.
 //!
-//! There is one for each account and purpose; asking again
+//! A code is stored and its mail enqueued in one transaction. There is one for each account and purpose; asking again
 //! replaces it. It is good once, for [`CODE_LIFETIME`] by the clock of Postgres, which is the same for all replicas. How
 //! often codes may be asked for and tried is limited where requests come in.
 
@@ -19,6 +19,7 @@ use sqlx::{Connection as _, PgConnection};
 
 use super::jobs::{CodePurpose, SendCode};
 use super::{AccountId, Accounts};
+use crate::jobs;
 
 /// How long a code is good.
 pub const CODE_LIFETIME: Duration = Duration::from_mins(15);
@@ -154,7 +155,10 @@ impl Accounts {
 /// As [`Accounts::request_code`], in the caller's transaction.
 pub async fn request_code(conn: &mut PgConnection, request: &SendCode) -> sqlx::Result<()> {
     let code = EmailCode::generate();
-    store::upsert(conn, request, &code).await
+    if store::upsert(conn, request, &code).await? {
+        jobs::enqueue(conn, request).await?;
+    }
+    Ok(())
 }
 
 /// As [`Accounts::consume_code`], in the caller's transaction: if that comes to nothing, the code stays good.

@@ -8,8 +8,8 @@ use crate::account::AccountId;
 use crate::account::jobs::{CodePurpose, SendCode};
 use crate::db::TextColumn;
 
-/// Stores a code in place of the one before, if there is such an account.
-pub(super) async fn upsert(conn: &mut PgConnection, request: &SendCode, code: &EmailCode) -> sqlx::Result<()> {
+/// Stores a code in place of the one before; false if there is no such account.
+pub(super) async fn upsert(conn: &mut PgConnection, request: &SendCode, code: &EmailCode) -> sqlx::Result<bool> {
     let digest = code.digest(request.purpose);
     let upsert = sqlx::query!(
         r#"
@@ -24,8 +24,7 @@ pub(super) async fn upsert(conn: &mut PgConnection, request: &SendCode, code: &E
         digest.as_slice(),
         CODE_LIFETIME.as_secs_f64(),
     );
-    upsert.execute(conn).await?;
-    Ok(())
+    Ok(upsert.execute(conn).await?.rows_affected() > 0)
 }
 
 /// The code that is good now, with where to mail it.

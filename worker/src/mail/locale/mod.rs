@@ -10,7 +10,7 @@ mod fr;
 mod ja;
 mod pt_br;
 
-use super::Purpose;
+use common::account::CodePurpose;
 
 /// A language, and all we say in it.
 #[derive(Debug)]
@@ -67,13 +67,13 @@ impl Locale {
         wanted.iter().find_map(|(tag, _)| Self::find(tag)).unwrap_or(LOCALES[0])
     }
 
-    pub(super) fn texts(&self, purpose: Purpose) -> &Texts {
+    pub(super) fn texts(&self, purpose: CodePurpose) -> &Texts {
         match purpose {
-            Purpose::ResetPassword => &self.reset_password,
-            Purpose::DeleteAccount => &self.delete_account,
-            Purpose::ConfirmEmail => &self.confirm_email,
-            Purpose::UpdateEmail => &self.update_email,
-            Purpose::PlcOperation => &self.plc_operation,
+            CodePurpose::ResetPassword => &self.reset_password,
+            CodePurpose::DeleteAccount => &self.delete_account,
+            CodePurpose::ConfirmEmail => &self.confirm_email,
+            CodePurpose::UpdateEmail => &self.update_email,
+            CodePurpose::PlcOperation => &self.plc_operation,
         }
     }
 
@@ -123,14 +123,14 @@ mod tests {
     fn every_text_has_its_places_and_no_others() {
         for locale in Locale::all() {
             assert!(locale.expiry.contains("{minutes}") && locale.footer.contains("{service}"), "{}", locale.tag);
-            for purpose in Purpose::ALL {
+            for purpose in CodePurpose::ALL {
                 let texts = locale.texts(purpose);
                 assert!(texts.intro.contains("{handle}"), "{}: {}", locale.tag, texts.intro);
                 for text in [texts.subject, texts.heading, texts.button, texts.warning, texts.advice] {
                     assert!(!text.contains('{'), "{}: {text}", locale.tag);
                 }
                 assert!(!texts.subject.is_empty() && !texts.heading.is_empty() && !texts.advice.is_empty());
-                assert_eq!(texts.button.is_empty(), purpose != Purpose::ConfirmEmail, "{}", locale.tag);
+                assert_eq!(texts.button.is_empty(), purpose != CodePurpose::ConfirmEmail, "{}", locale.tag);
             }
         }
     }

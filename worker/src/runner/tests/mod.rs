@@ -15,6 +15,9 @@ fn context(db: &TestDb) -> Context {
     let (config, clock) = (Config::for_tests(), Clock::system());
     Context {
         accounts: Accounts::new(db.pool()),
+        sessions: Sessions::new(db.pool(), clock.clone()),
+        lifecycle: crate::services::lifecycle(&config, &clock, &db.pool()).unwrap(),
+        deleted_accounts: DeletedAccounts::new(&db.pool()),
         mailer: Mailer::new(&config.mail(), clock.clone()).unwrap(),
         config: Arc::new(config),
         clock,
