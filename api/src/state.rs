@@ -1,18 +1,17 @@
 //! What every handler can ask for.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use axum::extract::FromRef;
 use common::{
-    account::{Accounts, EmailRules, Invites},
+    account::{Accounts, Invites},
     audit::AuditLog,
     blob::Blobs,
     clock::Clock,
     config::Config,
     db::PgPool,
-    http::{GuardedClient, internal},
-    identity::{DidResolver, HandleResolver, PlcClient},
-    keys::{KeyVault, Keys},
+    identity::{DidResolver, HandleResolver},
+    keys::Keys,
     lifecycle::{Lifecycle, Policy, Services},
     preference::Preferences,
     repo::Repos,
@@ -54,6 +53,8 @@ pub struct AppState {
     pub audit: AuditLog,
     /// Sessions.
     pub sessions: Sessions,
+    /// Signing keys.
+    pub keys: Keys,
     /// DID documents.
     pub resolver: DidResolver,
     /// Handles of other servers.
@@ -74,33 +75,13 @@ pub struct AppState {
     pub shutdown: Shutdown,
 }
 
-/// How long one exchange with the PLC directory may take.
-const PLC_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// How long the appview may take to look a handle up.
-const APPVIEW_TIMEOUT: Duration = Duration::from_secs(3);
-
 impl AppState {
     /// Makes the services, on the current tokio runtime. The committer and the tail of the log start at once.
     ///
     /// # Errors
     /// If the settings ask for what this server cannot do, or TLS cannot be set up.
     pub fn new(config: Config, clock: Clock, database: PgPool) -> Result<Self, StartError> {
-        let web = GuardedClient::for_documents(&config.fetch).map_err(StartError::client)?;
-        let plc = internal(PLC_TIMEOUT).map_err(StartError::client)?;
-        let plc =
-            PlcClient::new(config.identity.plc_url.clone(), plc).with_read_timeout(config.identity.resolver_timeout);
-        let vault = KeyVault::from_config(&config.secrets);
-        let services = Services {
-            accounts: Accounts::new(database.clone())
-                .with_email_rules(EmailRules::new(config.email.disposable_domains.clone())),
-            keys: Keys::new(database.clone(), vault),
-            sessions: Sessions::new(database.clone(), clock.clone()),
-            resolver: DidResolver::new(database.clone(), clock.clone(), plc.clone(), web.clone(), &config.identity),
-            plc,
-            clock: clock.clone(),
-            pool: database.clone(),
-        };
+        let services = Services::from_config(&config, clock.clone(), database.clone()).map_err(StartError::client)?;
         let policy = Policy::from_config(&config).map_err(StartError::Policy)?;
         let sequencer = Sequencer::new(&database);
         let shutdown = Shutdown::default();
@@ -114,7 +95,8 @@ impl AppState {
             audit: AuditLog::new(database.clone()),
             sessions: services.sessions.clone(),
             resolver: services.resolver.clone(),
-            handle_resolver: handle_resolver(&config, web)?,
+            handle_resolver: services.handle_resolver.clone(),
+            keys: services.keys.clone(),
             repos: Repos::new(database.clone(), services.keys.clone(), clock.clone()),
             blobs: Blobs::new(database.clone()),
             firehose: Firehose::start(sequencer.clone(), clock.clone(), stream, shutdown.clone()),
@@ -127,13 +109,4 @@ impl AppState {
             shutdown,
         })
     }
-}
-
-/// Asks the appview first, if there is one.
-fn handle_resolver(config: &Config, web: GuardedClient) -> Result<HandleResolver, StartError> {
-    let appview = match &config.upstreams.appview {
-        Some(appview) => Some((appview.url.clone(), internal(APPVIEW_TIMEOUT).map_err(StartError::client)?)),
-        None => None,
-    };
-    Ok(HandleResolver::new(web, appview, &config.identity))
 }

@@ -49,10 +49,15 @@ impl TestApi {
     pub(crate) async fn start_with(count: usize, adjust: impl Fn(&mut Config)) -> Self {
         let (db, plc) = tokio::join!(TestDb::create(), FakePlc::start());
         let clock = Clock::manual(chrono::DateTime::from_timestamp(1_800_000_000, 0).unwrap());
-        let mut replicas = Vec::new();
+        let mut replicas: Vec<Pds> = Vec::new();
         for _ in 0..count {
             let mut config = Config::for_tests();
             config.identity.plc_url = plc.url();
+            // All replicas are one service, and have the public URL of the first one.
+            if let Some(first) = replicas.first().map(Pds::local_addr) {
+                config.service.port = first.port();
+                config.deployment.listen_port = Some(0);
+            }
             adjust(&mut config);
             let overrides = Overrides { clock: Some(clock.clone()), database: Some(db.other_pool()) };
             let mut replica = Pds::create(config, overrides).await.unwrap();

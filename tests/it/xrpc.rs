@@ -1,5 +1,6 @@
 //! What methods keep when their requests reach different replicas.
 
+mod account_lifecycle;
 mod admin;
 mod identity;
 mod plc_operations;

@@ -11,6 +11,8 @@ mod header;
 mod moderator;
 mod reader;
 mod refresh;
+mod restricted;
+mod service;
 mod standing;
 mod tokens;
 
@@ -20,5 +22,7 @@ pub use even_time::EvenTime;
 pub use moderator::ModeratorAuth;
 pub use reader::{ReaderAuth, TakeoutAuth};
 pub use refresh::{EndedAuth, RefreshAuth};
+pub use restricted::{is_privileged, is_protected};
+pub use service::{ModerationServiceAuth, OptionalServiceAuth};
 pub use standing::{Active, Checked, account_deactivated, account_not_found, account_taken_down};
 pub use tokens::{AccessScope, AccessToken, SessionTokens, TokenError};

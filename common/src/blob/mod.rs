@@ -29,6 +29,15 @@ pub struct Reference {
     pub rkey: RecordKey,
 }
 
+/// How many blobs an account has.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct BlobCounts {
+    /// Blobs that its records refer to, there or not.
+    pub expected: i64,
+    /// Blobs that are there.
+    pub present: i64,
+}
+
 /// The blobs of all accounts. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Blobs {
@@ -39,6 +48,11 @@ impl Blobs {
     /// Serves the blobs in `pool`'s database.
     pub fn new(pool: PgPool) -> Self {
         Self { pool }
+    }
+
+    /// How many blobs an account has, and should have.
+    pub async fn count(&self, account: AccountId) -> sqlx::Result<BlobCounts> {
+        store::count(&mut *self.pool.acquire().await?, account).await
     }
 
     /// A page of the blobs that an account's records refer to, each once, there or not, by rising CID (in its binary

@@ -4,7 +4,7 @@ use atproto::data::Cid;
 use atproto::syntax::{Nsid, RecordKey, Tid};
 use sqlx::PgConnection;
 
-use super::Reference;
+use super::{BlobCounts, Reference};
 use crate::db::{AccountId, CidColumn, TextColumn};
 
 /// As [`super::Blobs::list_referenced`]; `page` is where it begins and how long it is.
@@ -123,4 +123,19 @@ pub(super) async fn list_usable(conn: &mut PgConnection, account: AccountId, cid
     .fetch_all(conn)
     .await?;
     Ok(rows.into_iter().map(|cid| cid.0).collect())
+}
+
+/// How many blobs an account has, and should have.
+pub(super) async fn count(conn: &mut PgConnection, account: AccountId) -> sqlx::Result<BlobCounts> {
+    sqlx::query_as!(
+        BlobCounts,
+        r#"
+            SELECT
+                (SELECT count(DISTINCT cid) FROM record_blob WHERE account_id = $1) AS "expected!",
+                (SELECT count(*) FROM blob WHERE account_id = $1) AS "present!"
+        "#,
+        account.get(),
+    )
+    .fetch_one(conn)
+    .await
 }

@@ -31,6 +31,8 @@ pub struct ServiceConfig {
     pub support_url: Option<String>,
     /// `PDS_CONTACT_EMAIL_ADDRESS`.
     pub contact_email_address: Option<String>,
+    /// Whether there are sign-ups at all. `PDS_ACCEPTING_SIGNUPS`, default true. The operator can always make accounts.
+    pub accepting_sign_ups: bool,
     /// Whether importRepo is open. `PDS_ACCEPTING_REPO_IMPORTS`, default true.
     pub accepting_repo_imports: bool,
     /// Body limit of importRepo in bytes; unset means the blob limit applies. `PDS_MAX_REPO_IMPORT_SIZE`.
@@ -62,6 +64,7 @@ impl ServiceConfig {
             terms_of_service_url: reader.string("PDS_TERMS_OF_SERVICE_URL"),
             support_url: reader.string("PDS_SUPPORT_URL"),
             contact_email_address: reader.string("PDS_CONTACT_EMAIL_ADDRESS"),
+            accepting_sign_ups: reader.bool("PDS_ACCEPTING_SIGNUPS").unwrap_or(true),
             accepting_repo_imports: reader.bool("PDS_ACCEPTING_REPO_IMPORTS").unwrap_or(true),
             max_repo_import_size: reader.int("PDS_MAX_REPO_IMPORT_SIZE"),
             blob_upload_limit: reader.int("PDS_BLOB_UPLOAD_LIMIT").unwrap_or(5 * 1024 * 1024),

@@ -55,6 +55,12 @@ impl HandleRules {
 
     /// Parses and checks a handle that a user wants, under the rules that hold for every handle.
     pub fn check(&self, text: &str) -> Result<Handle, HandleRefusal> {
+        let handle = self.check_reserved_too(text)?;
+        if self.front(&handle).is_some_and(is_reserved) { Err(HandleRefusal::Reserved) } else { Ok(handle) }
+    }
+
+    /// As [`HandleRules::check`], for the operator, who may give the names away that users do not get.
+    pub fn check_reserved_too(&self, text: &str) -> Result<Handle, HandleRefusal> {
         let handle: Handle = text.parse().map_err(HandleRefusal::Syntax)?;
         if handle.has_disallowed_tld() {
             return Err(HandleRefusal::Invalid("Handle TLD is invalid or disallowed"));
@@ -86,9 +92,6 @@ fn check_front(front: &str) -> Result<(), HandleRefusal> {
     }
     if front.len() > MAX_FRONT_CHARS {
         return Err(HandleRefusal::Invalid("Handle too long"));
-    }
-    if is_reserved(front) {
-        return Err(HandleRefusal::Reserved);
     }
     Ok(())
 }
@@ -135,6 +138,8 @@ mod tests {
         assert!(rules().check("a.example.com").is_ok());
         assert!(rules().check("admin.example.com").is_ok());
         assert_eq!(rules().check("admin.other.net"), Err(HandleRefusal::Reserved));
+        assert!(rules().check_reserved_too("admin.other.net").is_ok());
+        assert!(rules().check_reserved_too("al.other.net").is_err());
     }
 
     #[test]

@@ -4,11 +4,14 @@
 //! the other's place ([`Rewrapper`]). The server's own key, which signs PLC operations, is not among them: see
 //! [`RotationKey`].
 //!
-//! Table: `signing_key`. Rows are made by `common::lifecycle`, in the statement that creates the account.
+//! Tables: `signing_key`, whose rows are made by `common::lifecycle`, in the statement that creates the account, and
+//! `reserved_signing_key`.
 
+mod reserved;
 mod rewrap;
 mod rotation;
 mod seal;
+mod service_token;
 mod store;
 
 use std::sync::Arc;
@@ -19,9 +22,11 @@ use atproto::syntax::Did;
 use moka::future::Cache;
 
 use crate::db::{AccountId, PgPool};
+pub use reserved::RESERVED_FOR;
 pub use rewrap::{KeyCount, RewrapBatch, Rewrapper, Unopened};
 pub use rotation::{RotationKey, RotationKeyError, RotationSigner};
 pub use seal::{KeyId, KeyVault, SealError, SealedKey, SealingKey};
+pub use service_token::ServiceToken;
 
 /// How many opened keys a replica keeps; the least used go first, and are wiped.
 const OPENED: u64 = 10_000;

@@ -2,15 +2,17 @@
 //!
 //! Each workflow ends in one statement of a versioned function, which writes the tables of several owners in one
 //! transaction and announces the change in the event log; what nobody needs to hear of ends in a transaction over the
-//! owners' own functions. The module owns only what it needs to go on after a crash: `account_deletion`.
+//! owners' own functions. The module owns only what it needs to go on after a crash: `account_draft`, `account_deletion`,
+//! `handle_change`.
 
-mod create_account;
 mod deletion;
-mod draft;
+mod handle;
 mod password;
 mod plc;
+mod services;
+mod sign_up;
+mod standing;
 mod status;
-mod store;
 #[cfg(test)]
 mod tests;
 
@@ -19,17 +21,16 @@ use std::sync::Arc;
 
 use atproto::crypto::{PublicKey, PublicKeyError, SigningKeyError};
 
-use crate::account::Accounts;
-use crate::clock::Clock;
 use crate::config::Config;
-use crate::db::PgPool;
-use crate::identity::{DidResolver, HandleRules, PlcClient};
-use crate::keys::{Keys, RotationKey};
-use crate::session::Sessions;
-pub use create_account::{CreateAccountError, CreatedAccount, NewAccount};
+use crate::identity::HandleRules;
+use crate::keys::RotationKey;
 pub use deletion::{DeletedAccounts, Purged};
+pub use handle::{HandleGiver, UpdateHandleError};
 pub use password::{SetPasswordError, set_password};
 pub use plc::{PlcChanges, PlcOperationError, is_plc};
+pub use services::Services;
+pub use sign_up::{CreateAccountError, CreatedAccount, NewAccount};
+pub use standing::StandingError;
 pub use status::StatusError;
 
 /// The workflows. Cheap to clone.
@@ -42,30 +43,13 @@ struct Workflows {
     policy: Policy,
 }
 
-/// What the workflows work with.
-#[derive(Clone, Debug)]
-pub struct Services {
-    /// Postgres.
-    pub pool: PgPool,
-    /// The time.
-    pub clock: Clock,
-    /// Accounts.
-    pub accounts: Accounts,
-    /// Signing keys.
-    pub keys: Keys,
-    /// Sessions.
-    pub sessions: Sessions,
-    /// The PLC directory.
-    pub plc: PlcClient,
-    /// DID documents.
-    pub resolver: DidResolver,
-}
-
 /// What this server asks of an account, and puts into its DID.
 #[derive(Clone)]
 pub struct Policy {
     /// Which handles it gives away.
     pub handles: HandleRules,
+    /// Whether there are sign-ups at all.
+    pub accepts_sign_ups: bool,
     /// Whether a sign-up needs an invitation code.
     pub invites_required: bool,
     /// The server's origin, for the DID document.
@@ -100,6 +84,7 @@ impl Policy {
         let recovery_key = config.identity.recovery_did_key.as_deref().map(str::parse).transpose();
         Ok(Self {
             handles: HandleRules::new(config.identity.service_handle_domains.clone()),
+            accepts_sign_ups: config.service.accepting_sign_ups,
             invites_required: config.invites.required,
             public_url: config.public_url(),
             rotation_key: rotation_key.map_err(PolicyError::RotationKey)?,

@@ -49,7 +49,7 @@ pub use import::{ImportError, ImportLeftovers, Upload};
 pub use plan::Refusal;
 pub use prepare::{PreparedRecord, PreparedWrite, RecordError, RecordPath, SwapRecord, ValidationStatus};
 pub use proof::ProofError;
-pub use read::{ListedRepo, Page, Record, Repo, RepoStatus};
+pub use read::{ListedRepo, Page, Record, Repo, RepoCounts, RepoStatus};
 pub use rebuild::{Losses, RebuildError, Rebuilder, Rebuilt};
 pub use takedown::RecordMark;
 use tokio::sync::Semaphore;

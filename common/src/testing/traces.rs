@@ -55,6 +55,60 @@ pub async fn age_deactivation(pool: &PgPool, did: &Did, by: Duration) {
     query.execute(pool).await.expect("an update");
 }
 
+/// Makes the time at which an account may be deleted earlier than it is.
+///
+/// # Panics
+/// If Postgres refuses.
+pub async fn bring_deletion_forward(pool: &PgPool, did: &Did, by: Duration) {
+    let query = sqlx::query!(
+        "UPDATE account SET delete_after = delete_after - make_interval(secs => $2) WHERE did = $1",
+        did.as_str(),
+        by.as_secs_f64(),
+    );
+    query.execute(pool).await.expect("an update");
+}
+
+/// Makes the reservation of a signing key longer ago than it is.
+///
+/// # Panics
+/// If Postgres refuses.
+pub async fn age_reservation(pool: &PgPool, did: &Did, by: Duration) {
+    let query = sqlx::query!(
+        "UPDATE reserved_signing_key SET created_at = created_at - make_interval(secs => $2) WHERE did = $1",
+        did.as_str(),
+        by.as_secs_f64(),
+    );
+    query.execute(pool).await.expect("an update");
+}
+
+/// Makes all that was begun, sign-ups and changes of handles, longer ago than it is.
+///
+/// # Panics
+/// If Postgres refuses.
+pub async fn age_unfinished(pool: &PgPool, by: Duration) {
+    let query =
+        sqlx::query!("UPDATE account_draft SET created_at = created_at - make_interval(secs => $1)", by.as_secs_f64(),);
+    query.execute(pool).await.expect("an update");
+    let query =
+        sqlx::query!("UPDATE handle_change SET created_at = created_at - make_interval(secs => $1)", by.as_secs_f64(),);
+    query.execute(pool).await.expect("an update");
+}
+
+/// How many sign-ups and changes of handles were begun and not finished.
+///
+/// # Panics
+/// If Postgres refuses.
+pub async fn unfinished(pool: &PgPool) -> (i64, i64) {
+    let query = sqlx::query!(
+        r#"
+            SELECT
+                (SELECT count(*) FROM account_draft) AS "drafts!", (SELECT count(*) FROM handle_change) AS "changes!"
+        "#
+    );
+    let counts = query.fetch_one(pool).await.expect("counts");
+    (counts.drafts, counts.changes)
+}
+
 /// A column that holds the number of an account.
 struct Reference {
     table: String,

@@ -8,6 +8,7 @@ mod import_leftovers;
 mod overdue_accounts;
 mod send_code;
 mod send_moderation_mail;
+mod unfinished_changes;
 
 use common::account::{SendCode, SendModerationMail};
 
@@ -22,6 +23,7 @@ pub fn all() -> Work {
             expired_tokens::SCHEDULE,
             import_leftovers::SCHEDULE,
             overdue_accounts::SCHEDULE,
+            unfinished_changes::SCHEDULE,
         ],
         kinds: vec![Kind::of::<SendCode>(), Kind::of::<SendModerationMail>()],
     }

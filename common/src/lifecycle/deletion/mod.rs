@@ -83,6 +83,13 @@ pub struct Purged {
     pub events: i64,
 }
 
+impl Purged {
+    /// True if there was nothing to remove.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
 impl fmt::Display for Purged {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "removed {} rows and {} events of deleted accounts", self.rows, self.events)

@@ -167,7 +167,7 @@ impl Workflows {
     }
 
     /// Lets all replicas see the document of the state that the directory has just taken.
-    async fn refresh_document(&self, did: &Did, state: &State) -> sqlx::Result<()> {
+    pub(super) async fn refresh_document(&self, did: &Did, state: &State) -> sqlx::Result<()> {
         let Err(error) = self.services.resolver.refresh_document(did).await else { return Ok(()) };
         tracing::debug!(%did, error = &*error as &dyn std::error::Error, "the directory does not show its document");
         self.services.resolver.keep_document(did, state.document(did)).await

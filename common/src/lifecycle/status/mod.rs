@@ -82,7 +82,7 @@ impl Lifecycle {
 
     /// Opens an account that its owner closed, or that moved here; announces its handle and its repo.
     ///
-    /// Whether its DID points here is for the caller to look at first.
+    /// Whether its DID points here is for the caller to look at first, with [`Lifecycle::check_standing`].
     pub async fn activate(&self, did: &Did) -> Result<AccountStatus, StatusError> {
         for _ in 0..ATTEMPTS {
             match self.0.try_activate(did).await? {

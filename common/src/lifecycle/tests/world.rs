@@ -1,22 +1,28 @@
 //! What the tests start from: a database, a PLC directory, replicas, accounts.
 
-use std::time::Duration;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
 
+use atproto::crypto::{PublicKey, SigningKey};
 use atproto::data::Ipld;
 use atproto::event::{Event, Frame, frame};
-use atproto::syntax::Did;
+use atproto::identity::plc::{State, UnsignedOperation};
+use atproto::syntax::{Did, Handle};
+use axum::extract::Query;
+use axum::routing::get;
+use axum::{Json, Router};
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use url::Url;
 
-use crate::account::Accounts;
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::{Config, PlcRotationKey, UpstreamService};
 use crate::db::{AccountId, PgPool};
-use crate::http::{GuardedClient, internal};
-use crate::identity::{DidResolver, PlcClient};
 use crate::keys::{KeyVault, Keys};
 use crate::lifecycle::{CreatedAccount, Lifecycle, NewAccount, Policy, Services};
 use crate::repo::{CommitRef, PreparedRecord, PreparedWrite, RecordPath, Repos, WriteError};
 use crate::sequencer::{PageLimit, START, Sequencer, StoredEvent};
-use crate::session::Sessions;
 use crate::testing::{FakePlc, TestDb};
 
 /// A collection without schema.
@@ -26,11 +32,16 @@ pub(in crate::lifecycle) struct World {
     pub(in crate::lifecycle) db: TestDb,
     pub(in crate::lifecycle) plc: FakePlc,
     pub(in crate::lifecycle) config: Config,
+    /// Who says what handles of other domains stand for.
+    pub(in crate::lifecycle) appview: Option<Url>,
 }
 
 pub(in crate::lifecycle) async fn world() -> World {
     let (db, plc) = tokio::join!(TestDb::create(), FakePlc::start());
-    World { db, plc, config: Config::for_tests() }
+    let mut config = Config::for_tests();
+    // The sites of tests are on this machine.
+    config.fetch.disable_ssrf_protection = true;
+    World { db, plc, config, appview: None }
 }
 
 /// The sign-up of `<name>.test`.
@@ -51,18 +62,13 @@ impl World {
 
     /// The workflows of a replica with this pool.
     pub(in crate::lifecycle) fn replica_on(&self, pool: PgPool) -> Lifecycle {
-        let clock = Clock::system();
-        let plc = PlcClient::new(self.plc.url(), internal(Duration::from_secs(5)).unwrap());
-        let web = GuardedClient::for_documents(&self.config.fetch).unwrap();
-        let services = Services {
-            accounts: Accounts::new(pool.clone()),
-            keys: self.keys(pool.clone()),
-            sessions: Sessions::new(pool.clone(), clock.clone()),
-            resolver: DidResolver::new(pool.clone(), clock.clone(), plc.clone(), web, &self.config.identity),
-            plc,
-            clock,
-            pool,
-        };
+        let mut config = self.config.clone();
+        config.identity.plc_url = self.plc.url();
+        config.upstreams.appview = self.appview.clone().map(|url| {
+            let did = "did:web:appview.test".parse().unwrap();
+            UpstreamService { url, did }
+        });
+        let services = Services::from_config(&config, Clock::system(), pool).unwrap();
         Lifecycle::new(services, Policy::from_config(&self.config).unwrap())
     }
 
@@ -80,6 +86,16 @@ impl World {
     /// Signs `<name>.test` up.
     pub(in crate::lifecycle) async fn create_account(&self, name: &str) -> CreatedAccount {
         self.replica().create_account(request(name)).await.unwrap()
+    }
+
+    /// Changes a DID of the directory with the server's rotation key.
+    pub(in crate::lifecycle) fn change_did(&self, did: &Did, change: impl FnOnce(&mut State)) {
+        let mut state = self.plc.state(did).unwrap();
+        change(&mut state);
+        let prev = Some(self.plc.operations(did).last().unwrap().cid().unwrap());
+        let PlcRotationKey::K256(key) = &self.config.secrets.plc_rotation_key else { panic!("a key at hand") };
+        let key = SigningKey::from_bytes(key.expose()).unwrap();
+        self.plc.submit(did, UnsignedOperation::Update { state, prev }.sign(&key).unwrap());
     }
 
     /// The DIDs of the directory that have an end.
@@ -118,6 +134,69 @@ fn describe(event: &Event) -> String {
         Event::Account(event) => format!("#account {}", event.status.name().unwrap_or("active")),
         Event::Identity(event) => format!("#identity {}", event.handle.as_ref().map_or("", |handle| handle.as_str())),
         other => other.kind().name().to_owned(),
+    }
+}
+
+/// A web server of a test's own, on this machine; it stops when dropped.
+pub(in crate::lifecycle) struct Site {
+    pub(in crate::lifecycle) port: u16,
+    server: JoinHandle<()>,
+}
+
+impl Site {
+    async fn start(router: Router) -> Self {
+        let listener = TcpListener::bind("localhost:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        Self { port, server: tokio::spawn(async { axum::serve(listener, router).await.unwrap() }) }
+    }
+
+    /// An appview that knows these handles.
+    pub(in crate::lifecycle) async fn appview(handles: &[(&str, &Did)]) -> Self {
+        let known = handles.iter().map(|(handle, did)| ((*handle).to_owned(), (*did).clone()));
+        let known: Arc<HashMap<String, Did>> = Arc::new(known.collect());
+        let answer = move |Query(asked): Query<HashMap<String, String>>| {
+            let known = Arc::clone(&known);
+            async move { Json(json!({ "did": known.get(&asked["handle"]) })) }
+        };
+        Self::start(Router::new().route("/xrpc/com.atproto.identity.resolveHandle", get(answer))).await
+    }
+
+    pub(in crate::lifecycle) fn url(&self) -> Url {
+        format!("http://localhost:{}", self.port).parse().unwrap()
+    }
+}
+
+impl Drop for Site {
+    fn drop(&mut self) {
+        self.server.abort();
+    }
+}
+
+/// A `did:web` on this machine, whose document says what its owner last wrote.
+pub(in crate::lifecycle) struct WebDid {
+    pub(in crate::lifecycle) did: Did,
+    document: Arc<Mutex<Value>>,
+    _site: Site,
+}
+
+impl WebDid {
+    pub(in crate::lifecycle) async fn start() -> Self {
+        let document: Arc<Mutex<Value>> = Arc::default();
+        let shown = Arc::clone(&document);
+        let answer = move || {
+            let shown = shown.lock().unwrap().clone();
+            async move { Json(shown) }
+        };
+        let site = Site::start(Router::new().route("/.well-known/did.json", get(answer))).await;
+        let did = format!("did:web:localhost%3A{}", site.port).parse().unwrap();
+        Self { did, document, _site: site }
+    }
+
+    /// Names handle, key and server.
+    pub(in crate::lifecycle) fn write(&self, handle: &str, key: &PublicKey, url: &str) {
+        let handle: Handle = handle.parse().unwrap();
+        let document = State::for_account(&[*key], key, &handle, url).document(&self.did);
+        *self.document.lock().unwrap() = serde_json::to_value(document).unwrap();
     }
 }
 

@@ -81,6 +81,15 @@ pub struct Record {
     pub taken_down: bool,
 }
 
+/// How much there is of a repo.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct RepoCounts {
+    /// Blocks: the commit, the tree's nodes, and the records, of which equal ones share a block.
+    pub blocks: i64,
+    /// Records.
+    pub records: i64,
+}
+
 /// Which part of a collection to list.
 #[derive(Clone, Copy, Debug)]
 pub struct Page<'a> {
@@ -96,6 +105,11 @@ impl Repos {
     /// The repo of this DID; `None` if it has no account here.
     pub async fn find(&self, did: &Did) -> sqlx::Result<Option<Repo>> {
         store::find_repo(&mut *self.pool.acquire().await?, did).await
+    }
+
+    /// How much there is of an account's repo. Reads an index of all its blocks.
+    pub async fn count(&self, account: AccountId) -> sqlx::Result<RepoCounts> {
+        store::count(&mut *self.pool.acquire().await?, account).await
     }
 
     /// A record, also if it is taken down. `None` if there is none, or the account is not active now.

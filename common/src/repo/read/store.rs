@@ -4,7 +4,7 @@ use atproto::syntax::{Did, Nsid, RecordKey, Tid};
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
-use super::{ListedRepo, Page, Record, Repo, RepoStatus};
+use super::{ListedRepo, Page, Record, Repo, RepoCounts, RepoStatus};
 use crate::db::{AccountId, CidColumn, TextColumn};
 
 /// A record of an active account, taken-down ones too.
@@ -213,4 +213,21 @@ pub(super) async fn find_repo(conn: &mut PgConnection, did: &Did) -> sqlx::Resul
         rev: row.rev.0,
         status: RepoStatus::from_marks(row.taken_down, row.deactivated),
     }))
+}
+
+/// The blocks and records of a repo.
+pub(super) async fn count(conn: &mut PgConnection, account: AccountId) -> sqlx::Result<RepoCounts> {
+    sqlx::query_as!(
+        RepoCounts,
+        r#"
+            SELECT
+                (SELECT count(*) FROM repo WHERE account_id = $1)
+                    + (SELECT count(*) FROM mst_node WHERE account_id = $1)
+                    + (SELECT count(DISTINCT cid) FROM record WHERE account_id = $1) AS "blocks!",
+                (SELECT count(*) FROM record WHERE account_id = $1) AS "records!"
+        "#,
+        account.get(),
+    )
+    .fetch_one(conn)
+    .await
 }

@@ -6,6 +6,7 @@ pub mod resolve_did;
 pub mod resolve_handle;
 pub mod resolve_identity;
 pub mod submit_plc_operation;
+pub mod update_handle;
 
 use std::error::Error as StdError;
 use std::sync::Arc;
@@ -29,6 +30,7 @@ pub(in crate::xrpc) fn register(routes: &mut Routes) {
     routes.add(resolve_handle::METHOD, resolve_handle::handle);
     routes.add(resolve_identity::METHOD, resolve_identity::handle);
     routes.add(submit_plc_operation::METHOD, submit_plc_operation::handle);
+    routes.add(update_handle::METHOD, update_handle::handle);
 }
 
 /// Who a DID or handle stands for: `com.atproto.identity.defs#identityInfo`.

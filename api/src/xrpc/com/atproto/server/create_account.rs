@@ -1,4 +1,4 @@
-//! `com.atproto.server.createAccount`: a new account with a new DID, signed in.
+//! `com.atproto.server.createAccount`: a new account, with a new DID or with one that moves here, signed in.
 
 use std::sync::Arc;
 
@@ -9,12 +9,11 @@ use common::{
     keys::RotationKeyError,
     lifecycle::{CreateAccountError, NewAccount},
 };
-use http::{HeaderMap, header::AUTHORIZATION};
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize, de::IgnoredAny};
 
 use crate::{
-    auth::AccessScope,
+    auth::{AccessScope, OptionalServiceAuth},
     state::AppState,
     xrpc::{Method, XrpcBody, XrpcError, XrpcJson, XrpcResult},
 };
@@ -47,10 +46,11 @@ pub struct Output {
     did_doc: Option<DidDocument>,
 }
 
-/// Moving an account here (`did`) and accounts made by an entryway (`plcOp`) are not supported yet.
+/// Whoever brings a DID shows a token that its key has signed for this method. Their account starts closed, until the DID
+/// says that its home is here and activateAccount opens it. `plcOp` is for accounts that an entryway makes.
 pub async fn handle(
     State(app): State<AppState>,
-    headers: HeaderMap,
+    OptionalServiceAuth(proven_did): OptionalServiceAuth,
     XrpcBody(input): XrpcBody<Input>,
 ) -> XrpcResult<Output> {
     if input.plc_op.is_some() {
@@ -63,14 +63,10 @@ pub async fn handle(
         invite_code: input.invite_code,
         recovery_key: input.recovery_key,
         did: input.did,
+        proven_did,
+        by_operator: false,
     };
-    let account = match app.lifecycle.create_account(new).await {
-        Ok(account) => account,
-        Err(CreateAccountError::DidUnproven(_)) if headers.contains_key(AUTHORIZATION) => {
-            return Err(XrpcError::invalid_request("This server does not take in accounts from elsewhere yet"));
-        }
-        Err(error) => return Err(error.into()),
-    };
+    let account = app.lifecycle.create_account(new).await?;
     Ok(XrpcJson(Output {
         access_jwt: app.tokens.issue_access(&account.did, AccessScope::Full)?,
         refresh_jwt: app.tokens.issue_refresh(&account.did, &account.refresh_token)?,
@@ -84,21 +80,28 @@ impl From<CreateAccountError> for XrpcError {
     fn from(error: CreateAccountError) -> Self {
         use CreateAccountError as Error;
         match error {
+            Error::Closed => Self::forbidden("Forbidden", error),
             Error::InviteMissing | Error::InviteNotAvailable => Self::bad_request("InvalidInviteCode", error),
             Error::Handle(refusal) => refusal.into(),
             Error::PasswordTooLong
             | Error::EmailMissing
             | Error::EmailUnsupported
+            | Error::HandleUnresolved
             | Error::HandleTaken(_)
             | Error::EmailTaken(_)
             | Error::RecoveryKey => Self::invalid_request(error),
+            Error::DidTaken => Self::bad_request("AlreadyExists", error),
+            Error::Undone => Self::unavailable(error),
             Error::DidUnproven(_) => Self::auth_required(error),
             Error::Plc(error) => error.into(),
             Error::RotationKey(error) => error.into(),
             Error::Password(error) => error.into(),
-            Error::Genesis(_) | Error::Operation(_) | Error::Seal(_) | Error::Storage(_) | Error::Interrupted => {
-                Self::internal(error)
-            }
+            Error::Genesis(_)
+            | Error::Operation(_)
+            | Error::Seal(_)
+            | Error::Key(_)
+            | Error::Storage(_)
+            | Error::Interrupted => Self::internal(error),
         }
     }
 }
@@ -235,7 +238,7 @@ mod tests {
         let no_handle = api.call(METHOD).json(&json!({})).send().await.error();
         assert_eq!(no_handle, (400, "InvalidRequest".to_owned()));
         let moving = api.call(METHOD).bearer("x").json(&with(input("alice"), "did", "did:plc:alice")).send().await;
-        assert_eq!(moving.error(), (400, "InvalidRequest".to_owned()));
+        assert_eq!(moving.error(), (401, "BadJwt".to_owned()));
     }
 
     #[tokio::test]

@@ -1,14 +1,19 @@
 //! `com.atproto.server.*`: the server itself, accounts and sessions.
 
+pub mod activate_account;
+pub mod check_account_status;
 pub mod confirm_email;
 pub mod create_account;
 pub mod create_app_password;
 pub mod create_invite_code;
 pub mod create_invite_codes;
 pub mod create_session;
+pub mod deactivate_account;
+pub mod delete_account;
 pub mod delete_session;
 pub mod describe_server;
 pub mod get_account_invite_codes;
+pub mod get_service_auth;
 pub mod get_session;
 pub mod list_app_passwords;
 pub mod refresh_session;
@@ -16,6 +21,7 @@ pub mod request_account_delete;
 pub mod request_email_confirmation;
 pub mod request_email_update;
 pub mod request_password_reset;
+pub mod reserve_signing_key;
 pub mod reset_password;
 pub mod revoke_app_password;
 pub mod update_email;
@@ -42,14 +48,19 @@ use crate::{
 /// Adds this namespace's methods.
 pub(in crate::xrpc) fn register(routes: &mut Routes) {
     routes.add(confirm_email::METHOD, confirm_email::handle);
+    routes.add(activate_account::METHOD, activate_account::handle);
+    routes.add(check_account_status::METHOD, check_account_status::handle);
     routes.add(create_account::METHOD, create_account::handle);
     routes.add(create_app_password::METHOD, create_app_password::handle);
     routes.add(create_invite_code::METHOD, create_invite_code::handle);
     routes.add(create_invite_codes::METHOD, create_invite_codes::handle);
     routes.add(create_session::METHOD, create_session::handle);
+    routes.add(deactivate_account::METHOD, deactivate_account::handle);
+    routes.add(delete_account::METHOD, delete_account::handle);
     routes.add(delete_session::METHOD, delete_session::handle);
     routes.add(describe_server::METHOD, describe_server::handle);
     routes.add(get_account_invite_codes::METHOD, get_account_invite_codes::handle);
+    routes.add(get_service_auth::METHOD, get_service_auth::handle);
     routes.add(get_session::METHOD, get_session::handle);
     routes.add(list_app_passwords::METHOD, list_app_passwords::handle);
     routes.add(refresh_session::METHOD, refresh_session::handle);
@@ -60,6 +71,7 @@ pub(in crate::xrpc) fn register(routes: &mut Routes) {
     routes.add(reset_password::METHOD, reset_password::handle);
     routes.add(revoke_app_password::METHOD, revoke_app_password::handle);
     routes.add(update_email::METHOD, update_email::handle);
+    routes.add(reserve_signing_key::METHOD, reserve_signing_key::handle);
 }
 
 /// A session: its tokens, and whose it is.
