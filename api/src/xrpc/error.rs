@@ -78,10 +78,10 @@ impl XrpcError {
 
     /// A failure that is not the caller's: logs the chain of causes once and tells the caller nothing of it.
     ///
-    /// Answers 500, or 503 with `Retry-After` if the cause is that Postgres cannot be reached.
+    /// Answers 500, or 503 with `Retry-After` if the cause is that Postgres cannot be reached or has too much to do.
     pub fn internal(error: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         let error = error.into();
-        if db::is_outage(error.as_ref()) {
+        if db::is_outage(error.as_ref()) || db::is_overload(error.as_ref()) {
             return Self::unavailable(error);
         }
         tracing::error!(error = describe_chain(error.as_ref()), "request failed");

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 pub use column::{CidColumn, TextColumn};
 pub use id::AccountId;
-pub use outage::{is_lock_timeout, is_outage};
+pub use outage::{is_lock_timeout, is_outage, is_overload};
 pub use pool::{PgPool, PoolConnection};
 #[cfg(feature = "testing")]
 pub(crate) use schema::migrations;

@@ -7,13 +7,26 @@ use std::sync::Arc;
 ///
 /// The caller may try again later; nothing is wrong with the request.
 pub fn is_outage(error: &(dyn Error + 'static)) -> bool {
-    std::iter::successors(Some(error), |&error| error.source())
-        .filter_map(|error| {
-            // One that several callers share hides in its Arc.
-            let shared = error.downcast_ref::<Arc<sqlx::Error>>().map(AsRef::as_ref);
-            shared.or_else(|| error.downcast_ref::<sqlx::Error>())
-        })
-        .any(is_away)
+    database_errors(error).any(is_away)
+}
+
+/// True if `error`, or one of its causes, says that Postgres is at work but did not get to this in time: a statement took
+/// longer than it may, waited too long for a lock, or found no memory or disk.
+///
+/// The caller may try again later here, too. But an answer was given: nothing has happened.
+pub fn is_overload(error: &(dyn Error + 'static)) -> bool {
+    database_errors(error).any(|error| {
+        let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
+        code.is_some_and(|code| is_overload_code(&code))
+    })
+}
+
+fn database_errors<'e>(error: &'e (dyn Error + 'static)) -> impl Iterator<Item = &'e sqlx::Error> {
+    std::iter::successors(Some(error), |&error| error.source()).filter_map(|error| {
+        // One that several callers share hides in its Arc.
+        let shared = error.downcast_ref::<Arc<sqlx::Error>>().map(AsRef::as_ref);
+        shared.or_else(|| error.downcast_ref::<sqlx::Error>())
+    })
 }
 
 /// True if a statement waited for a lock for as long as it may.
@@ -36,6 +49,13 @@ fn is_away(error: &sqlx::Error) -> bool {
 /// Source: the PostgreSQL manual, appendix A.
 fn is_away_code(code: &str) -> bool {
     code.starts_with("08") || matches!(code, "53300" | "25006" | "57P01" | "57P02" | "57P03" | "57P05")
+}
+
+/// A cancelled statement, a lock not to be had, and resources used up.
+///
+/// Source: the PostgreSQL manual, appendix A.
+fn is_overload_code(code: &str) -> bool {
+    matches!(code, "57014" | "55P03") || code.starts_with("53")
 }
 
 #[cfg(test)]
@@ -67,6 +87,12 @@ mod tests {
         }
         for code in ["23505", "57014", "40001"] {
             assert!(!is_away_code(code), "{code}");
+        }
+        for code in ["57014", "55P03", "53200"] {
+            assert!(is_overload_code(code), "{code}");
+        }
+        for code in ["23505", "40001", "57P01"] {
+            assert!(!is_overload_code(code), "{code}");
         }
     }
 }
