@@ -262,3 +262,15 @@ pub async fn add_blob(pool: &PgPool, account: AccountId, path: (&str, &str), cid
     );
     query.execute(pool).await.expect("a reference");
 }
+
+/// Notes a collection without records for a repo, and forgets those that have some.
+///
+/// # Panics
+/// If Postgres refuses.
+pub async fn swap_collections(pool: &PgPool, account: AccountId, stray: &str) {
+    let query = sqlx::query!("DELETE FROM repo_collection WHERE account_id = $1", account.get());
+    query.execute(pool).await.expect("a deletion");
+    let query =
+        sqlx::query!("INSERT INTO repo_collection (account_id, collection) VALUES ($1, $2)", account.get(), stray);
+    query.execute(pool).await.expect("a collection");
+}

@@ -53,6 +53,13 @@ async fn newest(stage: &Stage) -> usize {
 }
 
 #[tokio::test]
+async fn wrong_collections_are_mended() {
+    let (stage, repos) = filled().await;
+    damage::swap_collections(&stage.db.pool(), stage.repo().account, "com.example.nothing").await;
+    mend(&stage, &repos, Losses::Refuse).await;
+}
+
+#[tokio::test]
 async fn damaged_nodes_are_mended() {
     let (stage, repos) = filled().await;
     let (pool, account) = (stage.db.pool(), stage.repo().account);

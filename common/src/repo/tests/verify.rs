@@ -109,6 +109,7 @@ async fn records_that_the_tree_names_otherwise_are_named() {
             Finding::RecordOther { path, .. } => ("other", path.as_str()),
             Finding::RecordSurplus { path } => ("surplus", path.as_str()),
             Finding::Count { stored: 305, counted: 306 } => ("count", ""),
+            Finding::CollectionMissing { collection } => ("collection", collection.as_str()),
             finding => panic!("{finding}"),
         })
         .collect();
@@ -118,6 +119,7 @@ async fn records_that_the_tree_names_otherwise_are_named() {
         ("missing", &text("001")),
         ("other", &text("100")),
         ("surplus", &text("zzz")),
+        ("collection", "com.example.alone"),
     ];
     assert_eq!(paths, expected, "and no node: those of the old tree are all there");
 }
@@ -244,4 +246,18 @@ async fn a_repo_that_lost_everything_is_listed_in_part() {
     let named = verify(&stage, repo).await.findings;
     assert!(named.listed().contains(&Finding::NodeMissing { cid: node.to_string() }));
     assert_eq!(Cid::from_bytes(node.as_bytes()), Ok(node));
+}
+
+#[tokio::test]
+async fn collections_are_held_against_those_of_the_records() {
+    let (stage, _) = filled().await;
+    let stray = "com.example.nothing";
+    damage::swap_collections(&stage.db.pool(), stage.repo().account, stray).await;
+    let mut found = findings(&stage).await;
+    found.sort_by_key(ToString::to_string);
+    let missing = |collection: &str| Finding::CollectionMissing { collection: collection.to_owned() };
+    let mut expected = vec![missing(FOLLOW), missing(THING), missing(LONGER)];
+    expected.push(Finding::CollectionStray { collection: stray.to_owned() });
+    expected.sort_by_key(ToString::to_string);
+    assert_eq!(found, expected);
 }

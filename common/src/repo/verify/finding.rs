@@ -184,6 +184,18 @@ pub enum Finding {
         /// The blob.
         cid: String,
     },
+    /// A collection with records that is not noted as one of the repo's.
+    #[error("collection {collection}: has records, but is not noted")]
+    CollectionMissing {
+        /// The collection.
+        collection: String,
+    },
+    /// A noted collection without records.
+    #[error("collection {collection}: is noted, but has no records")]
+    CollectionStray {
+        /// The collection.
+        collection: String,
+    },
 }
 
 impl Finding {

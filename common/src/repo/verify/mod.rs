@@ -8,6 +8,8 @@
 //!    records that are missing, different or too many.
 //! 3. `nodes` goes through the stored nodes in the order of their CIDs and holds them against those that are live.
 //!
+//! 4. The collections that are noted of the repo are held against those of the records.
+//!
 //! All of it happens in one snapshot, so a repo can be checked while it is written. In memory are a page of rows and some 40
 //! bytes a tree node: about 15 MB for a repo of a million records.
 
@@ -23,6 +25,7 @@ mod tree;
 
 use atproto::crypto::PublicKey;
 use atproto::syntax::Did;
+use futures_util::TryStreamExt as _;
 use sqlx::{Connection as _, PgConnection};
 
 pub use finding::{Finding, Findings};
@@ -120,5 +123,20 @@ pub(super) async fn verify(conn: &mut PgConnection, repo: &RepoRef) -> sqlx::Res
         _ => nodes::Live::all_of(&scanned.tree),
     };
     let nodes = nodes::check(conn, repo.account, &row.rev, live, &mut findings).await?;
+    check_collections(conn, repo.account, &mut findings).await?;
     Ok(Some(Report { repo: repo.clone(), head: row.head, rev: row.rev, records: scanned.records, nodes, findings }))
+}
+
+/// Holds the collections that are noted of a repo against those of its records.
+async fn check_collections(conn: &mut PgConnection, account: AccountId, findings: &mut Findings) -> sqlx::Result<()> {
+    let mut missing = store::list_missing_collections(conn, account);
+    while let Some(collection) = missing.try_next().await? {
+        findings.push(Finding::CollectionMissing { collection });
+    }
+    drop(missing);
+    let mut stray = store::list_stray_collections(conn, account);
+    while let Some(collection) = stray.try_next().await? {
+        findings.push(Finding::CollectionStray { collection });
+    }
+    Ok(())
 }

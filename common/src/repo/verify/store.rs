@@ -2,6 +2,7 @@
 
 use atproto::data::Cid;
 use atproto::syntax::Did;
+use futures_util::stream::BoxStream;
 use sqlx::PgConnection;
 
 use super::RepoRef;
@@ -377,4 +378,40 @@ pub(super) async fn list_blocks(
     .fetch_all(conn)
     .await?;
     Ok(rows.into_iter().filter_map(|row| Some((Cid::from_bytes(&row.cid).ok()?, row.bytes))).collect())
+}
+
+/// Collections with records that are not noted of the repo.
+pub(super) fn list_missing_collections(
+    conn: &mut PgConnection,
+    account: AccountId,
+) -> BoxStream<'_, sqlx::Result<String>> {
+    sqlx::query_scalar!(
+        "
+            SELECT DISTINCT r.collection
+            FROM record r
+            WHERE r.account_id = $1
+                AND NOT EXISTS (
+                    SELECT FROM repo_collection c WHERE c.account_id = $1 AND c.collection = r.collection
+                )
+        ",
+        account.get(),
+    )
+    .fetch(conn)
+}
+
+/// Collections that are noted of the repo and have no records.
+pub(super) fn list_stray_collections(
+    conn: &mut PgConnection,
+    account: AccountId,
+) -> BoxStream<'_, sqlx::Result<String>> {
+    sqlx::query_scalar!(
+        "
+            SELECT c.collection
+            FROM repo_collection c
+            WHERE c.account_id = $1
+                AND NOT EXISTS (SELECT FROM record r WHERE r.account_id = $1 AND r.collection = c.collection)
+        ",
+        account.get(),
+    )
+    .fetch(conn)
 }
