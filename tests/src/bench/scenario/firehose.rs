@@ -5,7 +5,8 @@
 //! that a measurement begins and ends with: when all subscribers have seen the first they are live, and what they have not
 //! seen at the last is missing.
 //!
-//! What delivery costs is a difference: the CPU time of the same writes with subscribers and without.
+//! What delivery costs is a difference: the CPU time of the same writes with subscribers and without. The latter are
+//! measured before and after: a server gets warmer while it is measured, and its machine faster or slower.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -45,8 +46,10 @@ const LAST_PROBE: u16 = 1022;
 /// Delivery under load and on an idle server.
 pub(super) async fn live(session: &mut Session) -> Result<Vec<Row>> {
     let accounts = session.accounts(WRITERS).await?.to_vec();
-    let (alone, _) = observe(session, &accounts, BUSY_PACE, 0).await?;
+    let (before, _) = observe(session, &accounts, BUSY_PACE, 0).await?;
     let (writes, busy) = observe(session, &accounts, BUSY_PACE, SUBSCRIBERS).await?;
+    let (after, _) = observe(session, &accounts, BUSY_PACE, 0).await?;
+    let alone = mean(before, &after);
     let (lone_writes, idle) = observe(session, &accounts[..1], IDLE_PACE, SUBSCRIBERS).await?;
     let delivered = delivery(&busy, &writes, Some(&alone)).named("firehose");
     let idle = delivery(&idle, &lone_writes, None).named("firehose-idle");
@@ -59,6 +62,17 @@ struct Seen {
     /// Delays of the events of writes that began within the window.
     delays: Latencies,
     deliveries: u64,
+}
+
+/// What two measurements of the same cost on average.
+fn mean(first: Row, second: &Row) -> Row {
+    let mut row = first;
+    for (program, cpu) in &mut row.cpu_by_program {
+        *cpu = f64::midpoint(*cpu, second.cpu_by_program.get(program).copied().unwrap_or(0.0));
+    }
+    row.failures += second.failures;
+    row.failure = row.failure.or_else(|| second.failure.clone());
+    row
 }
 
 /// The row of the deliveries that `seen` tells of; they cost what `writes` cost more than `alone`, for each write. It tells
