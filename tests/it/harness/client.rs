@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use bytes::Bytes;
-use reqwest::{RequestBuilder, StatusCode};
+use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde_json::Value;
 
 /// How long a call may take.
@@ -77,6 +77,23 @@ impl Client {
     /// A [`Refusal`], or the server cannot be reached, or breaks off in the middle.
     pub(crate) async fn get_bytes(&self, method: &str, params: &[(&str, &str)]) -> Result<Bytes> {
         bytes(self.query(method, params)).await
+    }
+
+    /// Calls a query with this verb and header, and gives the answer as it is.
+    ///
+    /// # Errors
+    /// The server cannot be reached.
+    pub(crate) async fn ask(
+        &self,
+        verb: Method,
+        method: &str,
+        params: &[(&str, &str)],
+        (name, value): (&str, &str),
+    ) -> Result<Response> {
+        let (client, request) = self.query(method, params).header(name, value).build_split();
+        let mut request = request?;
+        *request.method_mut() = verb;
+        Ok(client.execute(request).await?)
     }
 
     /// Calls a procedure; `token` is the session's, if there is one.
