@@ -5,6 +5,7 @@ use api::{Overrides, Pds};
 use clap::Parser;
 use common::{config::Config, telemetry};
 use mimalloc::MiMalloc;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// A request is many small pieces of memory, freed on another thread than they were taken on.
@@ -28,6 +29,9 @@ async fn main() -> anyhow::Result<()> {
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
+    if let Err(error) = raise_file_limit() {
+        tracing::warn!(%error, "cannot raise the limit of open files");
+    }
     let mut pds = Pds::create(config, Overrides::default()).await?;
     pds.start();
     tracing::info!(address = %pds.local_addr(), public_url = pds.ctx().config.public_url(), "listening");
@@ -38,6 +42,13 @@ async fn main() -> anyhow::Result<()> {
     tracing::info!("stopping");
     pds.destroy().await?;
     reason
+}
+
+/// Allows as many open files as the system lets this process have: each client is one. What is usually allowed at first
+/// (1,024) is for programs of another time.
+fn raise_file_limit() -> nix::Result<()> {
+    let (_, most) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    setrlimit(Resource::RLIMIT_NOFILE, most, most)
 }
 
 /// Resolves on SIGTERM or SIGINT.
