@@ -103,6 +103,8 @@ struct Inner {
     clock: Clock,
     sign: EncodingKey,
     verify: Vec<DecodingKey>,
+    /// What to look at besides the signature.
+    validation: Validation,
 }
 
 impl std::fmt::Debug for SessionTokens {
@@ -138,6 +140,7 @@ impl SessionTokens {
             clock,
             sign: EncodingKey::from_secret(config.secrets.jwt_secret.expose_secret().as_bytes()),
             verify: verify.collect(),
+            validation: validation(&config.service.did),
         }))
     }
 
@@ -207,16 +210,11 @@ impl SessionTokens {
 
     fn read(&self, kind: &str, token: &str) -> Result<Claims, TokenError> {
         let header = jsonwebtoken::decode_header(token).map_err(|_| TokenError::Malformed)?;
-        let mut validation = Validation::new(Algorithm::HS256);
-        // The library would ask the system's clock.
-        validation.validate_exp = false;
-        validation.set_audience(&[self.0.service.as_str()]);
-        validation.set_required_spec_claims(&["aud", "sub", "exp"]);
         let claims: Claims = self
             .0
             .verify
             .iter()
-            .find_map(|key| jsonwebtoken::decode(token, key, &validation).ok())
+            .find_map(|key| jsonwebtoken::decode(token, key, &self.0.validation).ok())
             .ok_or(TokenError::Unverified)?
             .claims;
         if header.typ.as_deref() != Some(kind) {
@@ -231,6 +229,16 @@ impl SessionTokens {
     fn check_expiry(&self, claims: &Claims) -> Result<(), TokenError> {
         if self.0.clock.now().timestamp() < claims.exp { Ok(()) } else { Err(TokenError::Expired) }
     }
+}
+
+/// What a token of this service must say.
+fn validation(service: &Did) -> Validation {
+    let mut validation = Validation::new(Algorithm::HS256);
+    // The library would ask the system's clock.
+    validation.validate_exp = false;
+    validation.set_audience(&[service.as_str()]);
+    validation.set_required_spec_claims(&["aud", "sub", "exp"]);
+    validation
 }
 
 fn refresh_id(claims: Claims) -> Result<(Did, RefreshTokenId), TokenError> {

@@ -139,9 +139,13 @@ impl DidResolver {
     /// The document of a DID, possibly somewhat old; `None` if it has none or its method is not supported.
     pub async fn find_document(&self, did: &Did) -> Result<Option<Arc<DidDocument>>, Arc<ResolveError>> {
         let resolver = &self.0;
-        let found = match resolver.remembered.try_get_with(did.clone(), resolver.load(did)).await {
-            Ok(found) => found,
-            Err(miss) => return miss.to_result(),
+        let found = match resolver.remembered.get(did).await {
+            Some(found) => found,
+            // Boxed, because it is big and rare: what asks for a document carries this future, most often for nothing.
+            None => match Box::pin(resolver.remembered.try_get_with(did.clone(), resolver.load(did))).await {
+                Ok(found) => found,
+                Err(miss) => return miss.to_result(),
+            },
         };
         if resolver.age(&found) >= resolver.stale_after {
             self.refresh_in_background(did);
