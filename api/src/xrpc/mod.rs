@@ -28,7 +28,7 @@ pub(crate) use error::xrpc_errors;
 pub use extract::{Limit, NoInput, PlainText, XrpcBody, XrpcQuery, XrpcStream, check_input, present};
 pub use method::{DEFAULT_BODY_LIMIT, Kind, Method, RECORD_BODY_LIMIT};
 pub use metrics::MethodMetrics;
-pub use response::{ResponseHeaders, XrpcJson, XrpcResult};
+pub use response::{ResponseHeaders, Shared, XrpcJson, XrpcResult};
 pub(crate) use routes::Dispatcher;
 pub use routes::Routes;
 

@@ -10,7 +10,7 @@ use http::{
     Extensions, HeaderMap, HeaderName, HeaderValue,
     header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, VARY},
 };
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use super::XrpcError;
 
@@ -28,6 +28,16 @@ impl<T: Serialize> IntoResponse for XrpcJson<T> {
             Ok(bytes) => ([(CONTENT_TYPE, JSON)], Body::from(bytes)).into_response(),
             Err(error) => XrpcError::internal(error).into_response(),
         }
+    }
+}
+
+/// Part of an output that others hold too: shown, not copied.
+#[derive(Clone, Debug)]
+pub struct Shared<T>(pub Arc<T>);
+
+impl<T: Serialize> Serialize for Shared<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.serialize(serializer)
     }
 }
 

@@ -20,7 +20,7 @@ use common::lifecycle::PlcOperationError;
 use serde::Serialize;
 
 use crate::state::AppState;
-use crate::xrpc::{Routes, XrpcError, xrpc_errors};
+use crate::xrpc::{Routes, Shared, XrpcError, xrpc_errors};
 
 /// Adds this namespace's methods.
 pub(in crate::xrpc) fn register(routes: &mut Routes) {
@@ -40,7 +40,7 @@ pub struct IdentityInfo {
     did: Did,
     /// The handle of the document if it leads back to the DID, else `handle.invalid`.
     handle: String,
-    did_doc: DidDocument,
+    did_doc: Shared<DidDocument>,
 }
 
 /// Errors that the lexicons of these methods declare.
@@ -118,7 +118,7 @@ async fn find_identity(
         None => None,
     };
     let handle = handle.map_or_else(|| Handle::INVALID.to_owned(), String::from);
-    Ok(IdentityInfo { did, handle, did_doc: Arc::unwrap_or_clone(document) })
+    Ok(IdentityInfo { did, handle, did_doc: Shared(document) })
 }
 
 /// The caller's account, in whatever state.

@@ -1,7 +1,5 @@
 //! `com.atproto.identity.resolveDid`: the document of a DID.
 
-use std::sync::Arc;
-
 use atproto::identity::DidDocument;
 use atproto::syntax::Did;
 use axum::extract::State;
@@ -9,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Freshness, find_document};
 use crate::state::AppState;
-use crate::xrpc::{Method, XrpcJson, XrpcQuery, XrpcResult};
+use crate::xrpc::{Method, Shared, XrpcJson, XrpcQuery, XrpcResult};
 
 /// The method.
 pub const METHOD: Method = Method::query("com.atproto.identity.resolveDid");
@@ -24,11 +22,11 @@ pub struct Params {
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Output {
-    did_doc: DidDocument,
+    did_doc: Shared<DidDocument>,
 }
 
 /// Answers for any DID, from the cache if it is there. The reference does not have this method.
 pub async fn handle(State(app): State<AppState>, XrpcQuery(Params { did }): XrpcQuery<Params>) -> XrpcResult<Output> {
     let document = find_document(&app, &did, Freshness::Cached).await?;
-    Ok(XrpcJson(Output { did_doc: Arc::unwrap_or_clone(document) }))
+    Ok(XrpcJson(Output { did_doc: Shared(document) }))
 }

@@ -11,7 +11,7 @@ use common::identity::{DidResolver, ResolveError};
 use common::repo::Repos;
 use serde::{Deserialize, Serialize};
 
-use crate::xrpc::{Method, XrpcError, XrpcJson, XrpcQuery, XrpcResult, xrpc_errors};
+use crate::xrpc::{Method, Shared, XrpcError, XrpcJson, XrpcQuery, XrpcResult, xrpc_errors};
 
 /// The method.
 pub const METHOD: Method = Method::query("com.atproto.repo.describeRepo");
@@ -28,7 +28,7 @@ pub struct Params {
 pub struct Output {
     handle: String,
     did: Did,
-    did_doc: DidDocument,
+    did_doc: Shared<DidDocument>,
     collections: Vec<Nsid>,
     handle_is_correct: bool,
 }
@@ -64,13 +64,13 @@ pub async fn handle(
     let handle_is_correct = account.handle.is_some() && did_doc.handle() == account.handle;
     let collections = repos.list_collections(account.id).await.map_err(XrpcError::internal)?;
     let handle = account.shown_handle().to_owned();
-    Ok(XrpcJson(Output { handle, did: account.did, did_doc, collections, handle_is_correct }))
+    Ok(XrpcJson(Output { handle, did: account.did, did_doc: Shared(did_doc), collections, handle_is_correct }))
 }
 
-async fn find_document(resolver: &DidResolver, did: &Did) -> Result<DidDocument, XrpcError> {
+async fn find_document(resolver: &DidResolver, did: &Did) -> Result<Arc<DidDocument>, XrpcError> {
     let unresolved = |why: &dyn fmt::Display| XrpcError::invalid_request(format_args!("Could not resolve DID: {why}"));
     match resolver.find_document(did).await {
-        Ok(Some(document)) => Ok(Arc::unwrap_or_clone(document)),
+        Ok(Some(document)) => Ok(document),
         Ok(None) => Err(unresolved(did)),
         Err(error) => match &*error {
             ResolveError::Storage(_) => Err(XrpcError::internal(error)),

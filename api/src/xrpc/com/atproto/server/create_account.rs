@@ -1,7 +1,5 @@
 //! `com.atproto.server.createAccount`: a new account, with a new DID or with one that moves here, signed in.
 
-use std::sync::Arc;
-
 use atproto::{identity::DidDocument, syntax::Did};
 use axum::extract::State;
 use common::{
@@ -15,7 +13,7 @@ use serde::{Deserialize, Serialize, de::IgnoredAny};
 use crate::{
     auth::{AccessScope, OptionalServiceAuth},
     state::AppState,
-    xrpc::{Method, XrpcBody, XrpcError, XrpcJson, XrpcResult},
+    xrpc::{Method, Shared, XrpcBody, XrpcError, XrpcJson, XrpcResult},
 };
 
 /// The method.
@@ -43,7 +41,7 @@ pub struct Output {
     handle: String,
     did: Did,
     #[serde(skip_serializing_if = "Option::is_none")]
-    did_doc: Option<DidDocument>,
+    did_doc: Option<Shared<DidDocument>>,
 }
 
 /// Whoever brings a DID shows a token that its key has signed for this method. Their account starts closed, until the DID
@@ -72,7 +70,7 @@ pub async fn handle(
         refresh_jwt: app.tokens.issue_refresh(&account.did, &account.refresh_token)?,
         handle: account.handle.into(),
         did: account.did,
-        did_doc: account.document.map(Arc::unwrap_or_clone),
+        did_doc: account.document.map(Shared),
     }))
 }
 

@@ -26,8 +26,6 @@ pub mod reset_password;
 pub mod revoke_app_password;
 pub mod update_email;
 
-use std::sync::Arc;
-
 use atproto::{
     identity::DidDocument,
     syntax::{Datetime, Did},
@@ -42,7 +40,7 @@ use crate::{
     auth::account_not_found,
     http::PreferredLanguage,
     state::AppState,
-    xrpc::{Routes, XrpcError},
+    xrpc::{Routes, Shared, XrpcError},
 };
 
 /// Adds this namespace's methods.
@@ -91,7 +89,7 @@ pub struct SessionView {
     handle: String,
     did: Did,
     #[serde(skip_serializing_if = "Option::is_none")]
-    did_doc: Option<DidDocument>,
+    did_doc: Option<Shared<DidDocument>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     email: Option<String>,
     email_confirmed: bool,
@@ -110,7 +108,7 @@ impl SessionView {
         };
         Self {
             handle: account.shown_handle().to_owned(),
-            did_doc: document.map(Arc::unwrap_or_clone),
+            did_doc: document.map(Shared),
             email_confirmed: account.email_confirmed_at.is_some(),
             active: account.status.is_active(),
             status: account.status.wire_name(),
