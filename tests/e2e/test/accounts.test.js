@@ -29,9 +29,9 @@ test('sign-up publishes a did:plc that names handle, key and server', async () =
 
   const genesis = await directory.lastOperation(account.did);
   await plc.assureValidCreationOp(account.did, genesis);
+  const recommended = await (await logIn(second, account.did)).com.atproto.identity.getRecommendedDidCredentials();
   const { alsoKnownAs, rotationKeys, services, verificationMethods } = genesis;
-  assert.deepEqual(alsoKnownAs, [`at://${account.handle}`]);
-  assert.equal(rotationKeys.length, 1);
+  assert.deepEqual(recommended.data, { alsoKnownAs, rotationKeys, services, verificationMethods });
   assert.equal(verificationMethods.atproto, identity.signingKey);
   assert.equal(services.atproto_pds.endpoint, identity.pds);
 });
@@ -155,6 +155,28 @@ test('a stored session is resumed on the other replica', async () => {
   await new Agent(resumed).post({ text: 'resumed' });
   await resumed.logout();
   assert.deepEqual(changes, ['create', 'update', 'expired']);
+});
+
+test('an app password opens a lesser session until it is revoked', async () => {
+  const agent = agentFor(first);
+  const { handle } = await signUp(agent, 'app');
+  const { data: created } = await agent.com.atproto.server.createAppPassword({ name: 'bot' });
+  const bot = await logIn(second, handle, created.password);
+  await bot.post({ text: 'beep' });
+  await assertRefused(
+    bot.com.atproto.server.createAppPassword({ name: 'more' }),
+    400,
+    'InvalidToken',
+    /Bad token scope/,
+  );
+  const { data: listed } = await agent.com.atproto.server.listAppPasswords();
+  assert.deepEqual(
+    listed.passwords.map(({ name }) => name),
+    ['bot'],
+  );
+  await agent.com.atproto.server.revokeAppPassword({ name: 'bot' });
+  await assertRefused(logIn(second, handle, created.password), 401, 'AuthenticationRequired');
+  await assertRefused(refresh(second, bot.session.refreshJwt), 400, 'ExpiredToken');
 });
 
 test("handles resolve over XRPC and over the handle's own well-known document", async () => {
