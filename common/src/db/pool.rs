@@ -18,7 +18,7 @@ use deadpool::managed::{self, Manager, Metrics, Object, QueueMode, RecycleError,
 use futures_util::FutureExt as _;
 use futures_util::future::join_all;
 use sqlx::postgres::PgConnectOptions;
-use sqlx::{Connection as _, Error, PgConnection};
+use sqlx::{Connection as _, Error, PgConnection, Postgres, Transaction};
 use tokio::runtime::Handle;
 use tokio::time::{sleep, timeout};
 
@@ -109,12 +109,15 @@ impl PgPool {
         self.pool.status().available
     }
 
-    /// Closes it: nobody gets a connection any more, and one in use ends when its user is done.
+    /// Closes it: nobody gets a connection any more. Waits for those who have one, as long as the caller likes.
     pub async fn close(&self) {
         let unused = self.pool.retain(|_, _| false).removed;
         self.pool.close();
         // A farewell is a courtesy.
         let _ = timeout(SIGN_OF_LIFE, join_all(unused.into_iter().map(|session| session.conn.close()))).await;
+        while self.size() > 0 {
+            sleep(FIRST_PAUSE).await;
+        }
     }
 }
 
@@ -130,6 +133,30 @@ impl PoolConnection {
     /// Lets it end when dropped, rather than go back.
     pub fn close_on_drop(&mut self) {
         self.is_worn_out = true;
+    }
+
+    /// Begins a transaction, which ends with a rollback if it is dropped.
+    ///
+    /// # Errors
+    /// If Postgres fails.
+    pub async fn begin(&mut self) -> Result<Transaction<'_, Postgres>, Error> {
+        self.begin_with("BEGIN").await
+    }
+
+    /// Begins a transaction with another statement than `BEGIN`.
+    ///
+    /// Hides the method of sqlx, which may leave a transaction that nobody knows of: if its future is dropped while the
+    /// answer is awaited, Postgres has begun one. A connection may not go back like that.
+    ///
+    /// # Errors
+    /// If Postgres fails.
+    #[expect(clippy::expect_used, clippy::disallowed_methods, reason = "only a drop takes the session; see above")]
+    pub async fn begin_with(&mut self, statement: &'static str) -> Result<Transaction<'_, Postgres>, Error> {
+        let Self { session, is_worn_out } = self;
+        let was_worn_out = std::mem::replace(is_worn_out, true);
+        let transaction = session.as_mut().expect("a session").conn.begin_with(statement).await?;
+        *is_worn_out = was_worn_out;
+        Ok(transaction)
     }
 
     /// Takes it out of the pool for good, which makes room for another.
@@ -177,30 +204,35 @@ impl Drop for PoolConnection {
 }
 
 /// Ends the use of a connection, which works if it has `settled`.
-fn give_back(mut session: Object<Connections>, settled: bool) {
+fn give_back(session: Object<Connections>, settled: bool) {
     let Some(pool) = Object::pool(&session) else { return };
-    if settled {
-        session.heard = pool.manager().now();
-    } else {
+    if !settled {
         pool.manager().broken.store(pool.manager().now(), Ordering::Relaxed);
         drop(Object::take(session));
     }
 }
 
-/// A connection, and when it was last heard of.
+/// A connection, and when it was last known to work.
 #[derive(Debug)]
 struct Session {
     conn: PgConnection,
     /// In the time of [`Connections::now`].
-    heard: u64,
+    proven: u64,
 }
 
 impl Session {
     /// Sends what waits to be sent (the end of a transaction that was dropped), and reads what was asked for and nobody
     /// waits for any more. True if it can be used again.
     async fn settle(&mut self) -> bool {
-        // Hidden from sqlx's documentation, but it is what its own pool and transactions rest on.
-        self.conn.flush().await.is_ok() && !self.conn.is_in_transaction()
+        loop {
+            // Hidden from sqlx's documentation, but it is what its own pool and transactions rest on.
+            match self.conn.flush().await {
+                Ok(()) => return !self.conn.is_in_transaction(),
+                // The statement failed, which nobody wants to know any more. The next answer says more.
+                Err(Error::Database(_)) => {}
+                Err(_) => return false,
+            }
+        }
     }
 }
 
@@ -243,7 +275,7 @@ impl Manager for Connections {
         loop {
             // Boxed, because it is big and rare: every use of a connection carries this future.
             match Box::pin(PgConnection::connect_with(&self.options)).await {
-                Ok(conn) => return Ok(Session { conn, heard: self.now() }),
+                Ok(conn) => return Ok(Session { conn, proven: self.now() }),
                 Err(error) if !is_passing(&error) => return Err(error),
                 Err(_) => sleep(pause).await,
             }
@@ -255,12 +287,12 @@ impl Manager for Connections {
         if metrics.age() > LIFETIME {
             return Err(RecycleError::message("it is old"));
         }
-        if session.heard <= self.broken.load(Ordering::Relaxed) {
+        if session.proven <= self.broken.load(Ordering::Relaxed) {
             match timeout(SIGN_OF_LIFE, Box::pin(session.conn.ping())).await {
                 Ok(sign) => sign?,
                 Err(_) => return Err(RecycleError::message("it does not answer")),
             }
-            session.heard = self.now();
+            session.proven = self.now();
         }
         Ok(())
     }
@@ -290,6 +322,10 @@ mod tests {
         sqlx::query_scalar!("SELECT 1").fetch_one(conn).await
     }
 
+    async fn find_process(conn: &mut PgConnection) -> Option<i32> {
+        sqlx::query_scalar!("SELECT pg_backend_pid()").fetch_one(conn).await.unwrap()
+    }
+
     #[tokio::test]
     async fn a_connection_is_free_as_soon_as_it_is_dropped() {
         let db = TestDb::create().await;
@@ -310,6 +346,7 @@ mod tests {
         let pool = alone(&db);
         for _ in 0..3 {
             let mut conn = pool.acquire().await.unwrap();
+            let process = find_process(&mut conn).await;
             let asked = sqlx::query!("SELECT pg_sleep(0.05), 2 AS two").fetch_one(&mut *conn).now_or_never();
             assert!(asked.is_none());
             drop(conn);
@@ -331,9 +368,37 @@ mod tests {
         drop(transaction);
         drop(conn);
         let mut conn = pool.acquire().await.unwrap();
-        assert!(!conn.is_in_transaction());
         let left = sqlx::query_scalar!("SELECT count(*) FROM worker_lease").fetch_one(&mut *conn).await.unwrap();
         assert_eq!(left, Some(0));
+    }
+
+    #[tokio::test]
+    async fn who_gives_up_a_transaction_that_begins_leaves_none() {
+        let db = TestDb::create().await;
+        let pool = alone(&db);
+        let mut conn = pool.acquire().await.unwrap();
+        answer(&mut conn).await.unwrap();
+        assert!(conn.begin().now_or_never().is_none());
+        drop(conn);
+        let mut conn = pool.acquire().await.unwrap();
+        let mut times = Vec::new();
+        for _ in 0..2 {
+            let time = sqlx::query_scalar!(r#"SELECT now() AS "time!""#).fetch_one(&mut *conn).await.unwrap();
+            times.push(time);
+        }
+        assert_ne!(times[0], times[1], "in a transaction its start is always now");
+    }
+
+    #[tokio::test]
+    async fn an_abandoned_statement_that_fails_breaks_nothing() {
+        let db = TestDb::create().await;
+        let pool = alone(&db);
+        let mut conn = pool.acquire().await.unwrap();
+        answer(&mut conn).await.unwrap();
+        let asked = sqlx::query!("SELECT pg_sleep(0.02), 1 / (SELECT count(*) FROM worker_lease) AS n");
+        assert!(asked.fetch_one(&mut *conn).now_or_never().is_none());
+        drop(conn);
+        assert_eq!(find_process(&mut *pool.acquire().await.unwrap()).await, process, "the same connection");
     }
 
     #[tokio::test]
@@ -379,9 +444,12 @@ mod tests {
         let pool = db.pool().apart(2);
         let (used, unused) = (pool.acquire().await.unwrap(), pool.acquire().await.unwrap());
         drop(unused);
-        pool.close().await;
+        let closing = pool.clone();
+        let mut closing = std::pin::pin!(closing.close());
+        assert!(timeout(Duration::from_millis(50), &mut closing).await.is_err(), "one is in use");
         assert!(matches!(pool.acquire().await, Err(Error::PoolClosed)));
         drop(used);
+        closing.await;
         assert_eq!(pool.size(), 0);
     }
 }

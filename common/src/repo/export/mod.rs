@@ -110,7 +110,7 @@ async fn run(mut conn: PoolConnection, place: OwnedSemaphorePermit, mut export: 
 }
 
 impl Export {
-    async fn stream(&mut self, conn: &mut PgConnection) -> Result<(), ExportError> {
+    async fn stream(&mut self, conn: &mut PoolConnection) -> Result<(), ExportError> {
         let Self { account, since, ref mut sink } = *self;
         let mut snapshot = conn.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
         let (head, commit_block) = find_commit(&mut snapshot, account).await?.ok_or(ExportError::RepoNotFound)?;
