@@ -16,3 +16,4 @@ pub use handle_resolver::HandleResolver;
 pub use handle_rules::{HandleRefusal, HandleRules};
 pub use metrics::expose;
 pub use plc::{PlcClient, PlcError};
+pub use store::delete_document as forget_document;

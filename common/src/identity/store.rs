@@ -34,7 +34,8 @@ pub(super) async fn upsert_document(conn: &mut PgConnection, did: &Did, found: &
     Ok(())
 }
 
-pub(super) async fn delete_document(conn: &mut PgConnection, did: &Did) -> sqlx::Result<()> {
+/// Forgets the document of a DID: whoever needs it fetches it. Replicas may remember it for half a minute more.
+pub async fn delete_document(conn: &mut PgConnection, did: &Did) -> sqlx::Result<()> {
     sqlx::query!("DELETE FROM did_cache WHERE did = $1", did.as_str()).execute(conn).await?;
     Ok(())
 }

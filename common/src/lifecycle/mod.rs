@@ -3,7 +3,7 @@
 //! Each workflow ends in one statement of a versioned function, which writes the tables of several owners in one
 //! transaction and announces the change in the event log; what nobody needs to hear of ends in a transaction over the
 //! owners' own functions. The module owns only what it needs to go on after a crash: `account_draft`, `account_deletion`,
-//! `handle_change`.
+//! `handle_change`, `plc_submission`.
 
 mod deletion;
 mod handle;
@@ -27,7 +27,7 @@ use crate::keys::RotationKey;
 pub use deletion::{DeletedAccounts, Purged};
 pub use handle::{HandleGiver, UpdateHandleError};
 pub use password::{SetPasswordError, set_password};
-pub use plc::{PlcChanges, PlcOperationError, is_plc};
+pub use plc::{Announcements, PlcChanges, PlcOperationError, is_plc};
 pub use services::Services;
 pub use sign_up::{CreateAccountError, CreatedAccount, NewAccount};
 pub use standing::StandingError;

@@ -36,6 +36,16 @@ pub async fn account(pool: &PgPool, handle: &str) -> AccountId {
     query.fetch_one(pool).await.expect("an account")
 }
 
+/// Makes every change of a DID that is on its way so much older.
+///
+/// # Panics
+/// If Postgres refuses.
+pub async fn age_plc_submissions(pool: &PgPool, by: Duration) {
+    let query =
+        sqlx::query!("UPDATE plc_submission SET created_at = created_at - make_interval(secs => $1)", by.as_secs_f64());
+    query.execute(pool).await.expect("an update");
+}
+
 /// Gives an account another DID, as if it had moved here with it.
 ///
 /// # Panics

@@ -3,21 +3,24 @@
 //! Only for a `did:plc`: the document of a `did:web` is in its owner's hands, and all that this server can do is to say
 //! what should be in it.
 
+mod announcements;
 mod store;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use atproto::event::{Event, IdentityEvent};
 use atproto::identity::plc::{Operation, OperationError, PlcService, State, UnsignedOperation};
 use atproto::identity::{PDS_SERVICE_ID, PDS_SERVICE_TYPE, SIGNING_KEY_ID};
-use atproto::syntax::{Datetime, Did};
+use atproto::syntax::Did;
 use tracing::Instrument as _;
 
 use super::{Lifecycle, Workflows};
 use crate::account::Principal;
 use crate::identity::PlcError;
 use crate::keys::RotationKeyError;
+pub use announcements::Announcements;
 
 /// The method of the DIDs that the directory keeps.
 const PLC: &str = "plc";
@@ -103,8 +106,8 @@ impl Lifecycle {
     /// Sends an operation on the DID of an account to the directory, if the account still works afterwards, lets all replicas
     /// see the new document, and announces the change.
     ///
-    /// Who signed it is the directory's to judge. If the process dies between directory and announcement, calling
-    /// [`Lifecycle::announce_identity`] makes up for it.
+    /// Who signed it is the directory's to judge. If the process dies between directory and announcement, or the directory's
+    /// answer is lost, a worker announces it ([`Announcements::announce_overdue`]).
     pub async fn submit_plc_operation(
         &self,
         account: Principal,
@@ -114,12 +117,6 @@ impl Lifecycle {
         // A task of its own: it goes on when the caller hangs up, so that no change stays unannounced for that.
         let task = tokio::spawn(async move { workflows.submit(&account, &operation).await }.in_current_span());
         task.await.map_err(|_| PlcOperationError::Interrupted)?
-    }
-
-    /// Tells the network that something about an account's DID has changed, so that everybody looks it up again. `None` if
-    /// the account is gone; else the event's seq.
-    pub async fn announce_identity(&self, account: &Principal) -> sqlx::Result<Option<i64>> {
-        self.0.announce_identity(account).await
     }
 }
 
@@ -160,9 +157,17 @@ impl Workflows {
         let state = operation.state().filter(|_| matches!(operation.unsigned(), UnsignedOperation::Update { .. }));
         let state = state.ok_or(PlcOperationError::Invalid)?;
         check_kept(&self.recommended_did(account).await?, &state)?;
-        self.services.plc.submit(&account.did, operation).await?;
+        let pool = &self.services.pool;
+        let submission = store::insert_submission(&mut *pool.acquire().await?, account.id).await?;
+        if let Err(error) = self.services.plc.submit(&account.did, operation).await {
+            if matches!(error, PlcError::Refused { .. } | PlcError::Resting) {
+                store::delete_submission(&mut *pool.acquire().await?, submission).await?;
+            }
+            return Err(error.into());
+        }
         self.refresh_document(&account.did, &state).await?;
-        self.announce_identity(account).await?.ok_or(PlcOperationError::AccountGone)?;
+        let body = announcements::event(&account.did, &self.services.clock);
+        store::announce_submission(&mut *pool.acquire().await?, (submission, account.id), &body).await?;
         Ok(())
     }
 
@@ -171,14 +176,6 @@ impl Workflows {
         let Err(error) = self.services.resolver.refresh_document(did).await else { return Ok(()) };
         tracing::debug!(%did, error = &*error as &dyn std::error::Error, "the directory does not show its document");
         self.services.resolver.keep_document(did, state.document(did)).await
-    }
-
-    async fn announce_identity(&self, account: &Principal) -> sqlx::Result<Option<i64>> {
-        let millis = u64::try_from(self.services.clock.now().timestamp_millis()).unwrap_or_default();
-        // Reference: without the handle, which readers find in the document.
-        let event = IdentityEvent { did: account.did.clone(), handle: None, time: Datetime::from_unix_millis(millis) };
-        let body = Event::Identity(event).encode();
-        store::announce_identity(&mut *self.services.pool.acquire().await?, account.id, &body).await
     }
 }
 

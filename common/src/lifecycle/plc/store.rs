@@ -1,14 +1,65 @@
 //! All SQL of changes to DIDs.
 
+use std::time::Duration;
+
+use atproto::syntax::Did;
 use sqlx::PgConnection;
 
-use crate::db::AccountId;
+use crate::db::{AccountId, TextColumn};
+
+/// A change that is on its way through the directory, or was.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Submission {
+    pub(super) id: i64,
+    pub(super) account: AccountId,
+    pub(super) did: Did,
+}
 
 /// Appends an `#identity` event of an account; its seq, or `None` if the account is gone.
-pub(super) async fn announce_identity(
+pub(super) async fn announce(conn: &mut PgConnection, account: AccountId, body: &[u8]) -> sqlx::Result<Option<i64>> {
+    sqlx::query_scalar!("SELECT identity_announce_v1($1, $2)", account.get(), body).fetch_one(conn).await
+}
+
+/// Notes a change that the directory is about to hear of; gives its number.
+pub(super) async fn insert_submission(conn: &mut PgConnection, account: AccountId) -> sqlx::Result<i64> {
+    sqlx::query_scalar!("INSERT INTO plc_submission (account_id) VALUES ($1) RETURNING id", account.get())
+        .fetch_one(conn)
+        .await
+}
+
+/// Forgets a change that did not come about.
+pub(super) async fn delete_submission(conn: &mut PgConnection, id: i64) -> sqlx::Result<()> {
+    sqlx::query!("DELETE FROM plc_submission WHERE id = $1", id).execute(conn).await?;
+    Ok(())
+}
+
+/// Appends the `#identity` event of a change; its seq, or `None` if the account is gone or it was announced before.
+pub(super) async fn announce_submission(
     conn: &mut PgConnection,
-    account: AccountId,
+    (id, account): (i64, AccountId),
     body: &[u8],
 ) -> sqlx::Result<Option<i64>> {
-    sqlx::query_scalar!("SELECT identity_announce_v1($1, $2)", account.get(), body).fetch_one(conn).await
+    sqlx::query_scalar!("SELECT identity_announce_v2($1, $2, $3)", account.get(), id, body).fetch_one(conn).await
+}
+
+/// The oldest changes that have been on their way for longer than `age`.
+pub(super) async fn list_submissions(
+    conn: &mut PgConnection,
+    age: Duration,
+    limit: i64,
+) -> sqlx::Result<Vec<Submission>> {
+    let rows = sqlx::query!(
+        r#"
+            SELECT s.id, s.account_id AS "account: AccountId", a.did AS "did: TextColumn<Did>"
+            FROM plc_submission s
+            JOIN account a ON a.id = s.account_id
+            WHERE s.created_at < clock_timestamp() - make_interval(secs => $1)
+            ORDER BY s.id
+            LIMIT $2
+        "#,
+        age.as_secs_f64(),
+        limit,
+    );
+    let rows = rows.fetch_all(conn).await?;
+    Ok(rows.into_iter().map(|row| Submission { id: row.id, account: row.account, did: row.did.0 }).collect())
 }
