@@ -69,7 +69,7 @@ pub async fn handle(
 
 async fn find_document(resolver: &DidResolver, did: &Did) -> Result<Arc<DidDocument>, XrpcError> {
     let unresolved = |why: &dyn fmt::Display| XrpcError::invalid_request(format_args!("Could not resolve DID: {why}"));
-    match resolver.find_document(did).await {
+    match resolver.find_shared_document(did).await {
         Ok(Some(document)) => Ok(document),
         Ok(None) => Err(unresolved(did)),
         Err(error) => match &*error {
