@@ -2,9 +2,11 @@
 
 pub mod get_recommended_did_credentials;
 pub mod refresh_identity;
+pub mod request_plc_operation_signature;
 pub mod resolve_did;
 pub mod resolve_handle;
 pub mod resolve_identity;
+pub mod sign_plc_operation;
 pub mod submit_plc_operation;
 pub mod update_handle;
 
@@ -26,9 +28,11 @@ use crate::xrpc::{Routes, Shared, XrpcError, xrpc_errors};
 pub(in crate::xrpc) fn register(routes: &mut Routes) {
     routes.add(get_recommended_did_credentials::METHOD, get_recommended_did_credentials::handle);
     routes.add(refresh_identity::METHOD, refresh_identity::handle);
+    routes.add(request_plc_operation_signature::METHOD, request_plc_operation_signature::handle);
     routes.add(resolve_did::METHOD, resolve_did::handle);
     routes.add(resolve_handle::METHOD, resolve_handle::handle);
     routes.add(resolve_identity::METHOD, resolve_identity::handle);
+    routes.add(sign_plc_operation::METHOD, sign_plc_operation::handle);
     routes.add(submit_plc_operation::METHOD, submit_plc_operation::handle);
     routes.add(update_handle::METHOD, update_handle::handle);
 }

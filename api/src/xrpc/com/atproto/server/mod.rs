@@ -135,7 +135,7 @@ impl From<AppPassword> for AppPasswordView {
 }
 
 /// Has a code mailed to the caller.
-async fn send_code(
+pub(super) async fn send_code(
     accounts: &Accounts,
     account: &Account,
     purpose: CodePurpose,
