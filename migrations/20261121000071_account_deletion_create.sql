@@ -59,6 +59,32 @@ END
 $$;
 COMMENT ON FUNCTION account_delete_v1 IS 'owner: common::lifecycle';
 
+-- Deletes an account that its owner closed, if `delete_after` has come: gives its number, or null if that is not so, or no
+-- longer. An account closed for less than a day, or taken down, stays.
+CREATE FUNCTION account_delete_overdue_v1(p_did text, p_event bytea, p_now timestamptz) RETURNS bigint
+LANGUAGE plpgsql
+SET plan_cache_mode = force_generic_plan
+SET enable_seqscan = off
+SET jit = off
+AS $$
+DECLARE
+    v_account bigint;
+BEGIN
+    SELECT a.id INTO v_account FROM account a WHERE a.did = p_did;
+    PERFORM 1 FROM repo r WHERE r.account_id = v_account FOR UPDATE;
+    -- Its owner may have opened it since it was found overdue.
+    PERFORM 1 FROM account a
+    WHERE a.id = v_account AND a.delete_after < p_now AND a.takedown_ref IS NULL
+        AND a.deactivated_at < p_now - interval '1 day'
+    FOR UPDATE;
+    IF NOT FOUND THEN
+        RETURN NULL;
+    END IF;
+    RETURN account_delete_v1(p_did, p_event);
+END
+$$;
+COMMENT ON FUNCTION account_delete_overdue_v1 IS 'owner: common::lifecycle';
+
 -- Deletes some rows of a deleted account, at most `p_limit` of a table; gives how many. Notes when none is left, which is
 -- when it gives zero. The rows of its blobs stay: whoever removes the bytes needs them.
 --

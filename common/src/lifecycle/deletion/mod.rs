@@ -22,8 +22,9 @@ use std::fmt;
 
 use atproto::event::{AccountEvent, AccountStatus};
 use atproto::syntax::Did;
+use chrono::{DateTime, Utc};
 
-use super::Lifecycle;
+use super::{Lifecycle, Workflows};
 use crate::db::{AccountId, PgPool};
 
 /// Some 10 ms each.
@@ -37,8 +38,8 @@ impl Lifecycle {
     /// Deletes an account, at once for everybody; false if there is none. The PLC directory keeps its DID.
     pub async fn delete(&self, did: &Did) -> sqlx::Result<bool> {
         let services = &self.0.services;
-        let event = AccountEvent { did: did.clone(), status: AccountStatus::Deleted, time: self.0.event_time() };
-        let deleted = store::delete_account(&mut *services.pool.acquire().await?, did, &event.encode()).await?;
+        let event = self.0.deletion(did);
+        let deleted = store::delete_account(&mut *services.pool.acquire().await?, did, &event).await?;
         services.accounts.forget(did).await;
         Ok(deleted)
     }
@@ -52,9 +53,27 @@ impl Lifecycle {
         let overdue = store::list_overdue(&mut *self.0.services.pool.acquire().await?, now, OVERDUE).await?;
         let mut deleted = 0;
         for did in overdue {
-            deleted += usize::from(self.delete(&did).await?);
+            match self.0.delete_if_overdue(&did, now).await {
+                Ok(is_gone) => deleted += usize::from(is_gone),
+                // The others need not wait for it.
+                Err(error) => tracing::warn!(%did, %error, "an account stays though its time is up"),
+            }
         }
         Ok(deleted)
+    }
+}
+
+impl Workflows {
+    async fn delete_if_overdue(&self, did: &Did, now: DateTime<Utc>) -> sqlx::Result<bool> {
+        let event = self.deletion(did);
+        let deleted = store::delete_overdue(&mut *self.services.pool.acquire().await?, did, &event, now).await?;
+        self.services.accounts.forget(did).await;
+        Ok(deleted)
+    }
+
+    /// Body of the event that tells of a deletion.
+    fn deletion(&self, did: &Did) -> Vec<u8> {
+        AccountEvent { did: did.clone(), status: AccountStatus::Deleted, time: self.event_time() }.encode()
     }
 }
 
@@ -113,7 +132,10 @@ impl DeletedAccounts {
     async fn purge_rows(&self) -> sqlx::Result<i64> {
         let mut rows = 0;
         let mut last = AccountId::new(0);
-        while let Some(account) = store::find_with_rows(&mut *self.pool.acquire().await?, last).await? {
+        loop {
+            // Not in the condition of the loop: the connection would be held all through it.
+            let next = store::find_with_rows(&mut *self.pool.acquire().await?, last).await?;
+            let Some(account) = next else { return Ok(rows) };
             loop {
                 let step = store::purge_rows(&mut *self.pool.acquire().await?, account, self.steps.rows).await?;
                 rows += step;
@@ -123,7 +145,6 @@ impl DeletedAccounts {
             }
             last = account;
         }
-        Ok(rows)
     }
 
     /// One pass over the log. An account that is deleted meanwhile is left to the next one.

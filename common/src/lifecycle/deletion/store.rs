@@ -15,6 +15,17 @@ pub(super) async fn delete_account(conn: &mut PgConnection, did: &Did, event: &[
     Ok(account.is_some())
 }
 
+/// As [`delete_account`], if the account is still overdue.
+pub(super) async fn delete_overdue(
+    conn: &mut PgConnection,
+    did: &Did,
+    event: &[u8],
+    now: DateTime<Utc>,
+) -> sqlx::Result<bool> {
+    let query = sqlx::query_scalar!("SELECT account_delete_overdue_v1($1, $2, $3)", did.as_str(), event, now);
+    Ok(query.fetch_one(conn).await?.is_some())
+}
+
 /// Accounts whose `delete_after` was before `now`.
 pub(super) async fn list_overdue(conn: &mut PgConnection, now: DateTime<Utc>, limit: i64) -> sqlx::Result<Vec<Did>> {
     let rows = sqlx::query_scalar!(
