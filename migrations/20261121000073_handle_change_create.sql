@@ -25,7 +25,7 @@ BEGIN
     IF NOT FOUND THEN
         RETURN false;
     END IF;
-    DELETE FROM handle_change WHERE account_id = p_account;
+    DELETE FROM handle_change WHERE account_id = p_account AND handle = p_handle;
     PERFORM event_append_v1(ARRAY[p_account], ARRAY['#identity'], ARRAY[p_event]);
     RETURN true;
 END

@@ -3,7 +3,7 @@
 //! Owns `handle_change`. A handle is told twice: the DID names it, and the account's row here says whose it is. The DID
 //! comes first, since others may refuse; the row second, with the `#identity` event, in the statement
 //! `account_handle_change_v1`. Before either, a row of `handle_change` says what is about to happen and keeps the handle
-//! free. If the process dies in between, or Postgres is away, whoever asked may ask again; if nobody does, a worker stores
+//! free; there is one for an account, so that changes do not overtake each other. If the process dies in between, or Postgres is away, whoever asked may ask again; if nobody does, a worker stores
 //! what the directory says ([`Lifecycle::finish_handle_changes`]).
 
 mod store;
@@ -51,6 +51,9 @@ pub enum UpdateHandleError {
     /// Another account has it, or is about to.
     #[error("Handle already taken: {0}")]
     Taken(Handle),
+    /// Another handle is on its way to the account, or may be: what the directory has is known after five minutes at most.
+    #[error("Another change of the handle is not finished yet")]
+    Busy,
     /// The document of a `did:web` names another handle, which only its owner can change.
     #[error("DID is not properly configured for handle")]
     Unnamed,
@@ -129,7 +132,7 @@ impl Workflows {
         if let Err(error) = self.name_in_did(did, &handle).await {
             // Of other failures nobody knows whether the directory took it.
             if !matches!(error, UpdateHandleError::Plc(PlcError::Failed { .. } | PlcError::Unreachable(_))) {
-                store::delete(&mut *self.services.pool.acquire().await?, account.id).await?;
+                store::delete(&mut *self.services.pool.acquire().await?, account.id, &handle).await?;
             }
             return Err(error);
         }
@@ -144,7 +147,7 @@ impl Workflows {
             return Err(UpdateHandleError::Taken(handle.clone()));
         }
         let reserved = store::upsert(&mut *self.services.pool.acquire().await?, account.id, handle).await;
-        reserved.map_err(|error| taken_or(error, handle))
+        if reserved.map_err(|error| taken_or(error, handle))? { Ok(()) } else { Err(UpdateHandleError::Busy) }
     }
 
     /// Has the DID name the handle. A `did:web` has to do so already.
@@ -190,7 +193,7 @@ impl Workflows {
                 if let Some(before) = &account.handle {
                     self.name_in_did(did, before).await?;
                 }
-                store::delete(&mut *self.services.pool.acquire().await?, account.id).await?;
+                store::delete(&mut *self.services.pool.acquire().await?, account.id, handle).await?;
                 Err(error)
             }
             Err(error) => Err(error),
@@ -211,7 +214,7 @@ impl Workflows {
                 Err(error) => Err(error),
             }
         } else {
-            Ok(store::delete(&mut *self.services.pool.acquire().await?, account.id).await?)
+            Ok(store::delete(&mut *self.services.pool.acquire().await?, account.id, &handle).await?)
         }
     }
 

@@ -5,23 +5,27 @@ use sqlx::PgConnection;
 
 use crate::db::{AccountId, TextColumn};
 
-/// Notes that an account is about to get a handle. A unique violation of `handle_change_handle_key` if another one is.
-pub(super) async fn upsert(conn: &mut PgConnection, account: AccountId, handle: &Handle) -> sqlx::Result<()> {
+/// Notes that an account is about to get a handle; false if it is about to get another one. A unique violation of
+/// `handle_change_handle_key` if another account is about to get it.
+pub(super) async fn upsert(conn: &mut PgConnection, account: AccountId, handle: &Handle) -> sqlx::Result<bool> {
     let query = sqlx::query!(
         r#"
             INSERT INTO handle_change (account_id, handle) VALUES ($1, $2)
             ON CONFLICT (account_id) DO UPDATE SET handle = excluded.handle, created_at = clock_timestamp()
+            WHERE handle_change.handle = excluded.handle
+                OR handle_change.created_at < clock_timestamp() - interval '5 minutes'
         "#,
         account.get(),
         handle.as_str(),
     );
-    query.execute(conn).await?;
-    Ok(())
+    Ok(query.execute(conn).await?.rows_affected() > 0)
 }
 
-/// Forgets that an account was about to get a handle.
-pub(super) async fn delete(conn: &mut PgConnection, account: AccountId) -> sqlx::Result<()> {
-    sqlx::query!("DELETE FROM handle_change WHERE account_id = $1", account.get()).execute(conn).await?;
+/// Forgets that an account was about to get this handle.
+pub(super) async fn delete(conn: &mut PgConnection, account: AccountId, handle: &Handle) -> sqlx::Result<()> {
+    let query =
+        sqlx::query!("DELETE FROM handle_change WHERE account_id = $1 AND handle = $2", account.get(), handle.as_str());
+    query.execute(conn).await?;
     Ok(())
 }
 

@@ -34,9 +34,10 @@ impl From<UpdateHandleError> for XrpcError {
             UpdateHandleError::NotFound => account_not_found(),
             UpdateHandleError::Handle(refusal) => refusal.into(),
             UpdateHandleError::Taken(_) => Self::bad_request("HandleNotAvailable", error),
-            UpdateHandleError::Unresolved | UpdateHandleError::Unnamed | UpdateHandleError::Unregistered => {
-                Self::invalid_request(error)
-            }
+            UpdateHandleError::Unresolved
+            | UpdateHandleError::Unnamed
+            | UpdateHandleError::Busy
+            | UpdateHandleError::Unregistered => Self::invalid_request(error),
             UpdateHandleError::Document(error) => {
                 tracing::debug!(error = &*error as &dyn std::error::Error, "no document of a did:web");
                 Self::invalid_request("Could not resolve DID")
