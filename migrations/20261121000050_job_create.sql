@@ -31,6 +31,8 @@ CREATE UNIQUE INDEX job_waiting_key ON job (kind, dedupe_key)
     WHERE dedupe_key IS NOT NULL AND claimed_by IS NULL AND dead_at IS NULL;
 -- Whether a job of the same key runs.
 CREATE INDEX job_claimed_key ON job (kind, dedupe_key) WHERE dedupe_key IS NOT NULL AND claimed_by IS NOT NULL;
+-- What stands in for a dead letter that is to be tried again.
+CREATE INDEX job_key ON job (kind, dedupe_key) WHERE dedupe_key IS NOT NULL;
 -- What a worker does now.
 CREATE INDEX job_claimed ON job (claimed_by) WHERE claimed_by IS NOT NULL;
 -- What waits for an operator.

@@ -1,5 +1,7 @@
 //! Mails with a code.
 
+use std::time::Duration;
+
 use atproto::syntax::Handle;
 use common::account::{CODE_LIFETIME, SendCode};
 
@@ -8,6 +10,9 @@ use crate::mail::Code;
 use crate::runner::{Context, JobError, Run};
 
 impl Run for SendCode {
+    /// Longer than all steps of a delivery may take together: who is cut off after the server took the mail sends it again.
+    const LIMIT: Duration = Duration::from_mins(5);
+
     /// Looks the code up: one that was used, replaced or has expired since is not mailed. Run twice, it sends the same mail
     /// with the same id.
     async fn run(&self, context: &Context) -> Result<(), JobError> {

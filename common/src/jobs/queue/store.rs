@@ -50,7 +50,8 @@ pub(super) async fn claim(
                             SELECT FROM job other
                             WHERE other.kind = job.kind AND other.dedupe_key = job.dedupe_key
                                 AND other.claimed_by IS NOT NULL AND other.id <> job.id
-                                AND other.claimed_until > clock_timestamp()
+                                -- One whose worker is gone comes before those that wait.
+                                AND (job.claimed_by IS NULL OR other.claimed_until > clock_timestamp())
                         )
                     ORDER BY kind, run_at, id
                     LIMIT 1

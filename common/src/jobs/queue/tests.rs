@@ -1,5 +1,4 @@
 use serde::Deserialize;
-use sqlx::Connection as _;
 
 use super::*;
 use crate::testing::{TestDb, end_claims, lapse_lease};
