@@ -11,7 +11,7 @@ pub mod get_invite_codes;
 pub mod get_subject_status;
 pub mod search_accounts;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use atproto::syntax::{AtUri, Datetime, Did};
 use chrono::{DateTime, Utc};
@@ -133,8 +133,11 @@ async fn account_views(invites: &Invites, accounts: Vec<AccountDetails>) -> Resu
         by_owner.entry(invite.for_account.clone()).or_default().push(invite.into());
     }
     let mut by_user: HashMap<Did, InviteView> = HashMap::new();
+    let asked: HashSet<Did> = dids.into_iter().cloned().collect();
     for invite in used {
-        let users: Vec<Did> = invite.uses.iter().map(|one| one.used_by.clone()).collect();
+        // A code may have a hundred thousand users.
+        let users = invite.uses.iter().map(|one| &one.used_by).filter(|user| asked.contains(user));
+        let users: Vec<Did> = users.cloned().collect();
         let view = InviteView::from(invite);
         by_user.extend(users.into_iter().map(|user| (user, view.clone())));
     }
