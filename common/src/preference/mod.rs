@@ -120,7 +120,9 @@ impl Preferences {
 }
 
 fn is_in_namespace(name: &str) -> bool {
-    name.strip_prefix(NAMESPACE).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+    // Text in Postgres has no NUL.
+    let rest = name.strip_prefix(NAMESPACE).filter(|rest| !rest.contains('\0'));
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
 }
 
 /// What follows from a birth date; `None` if there is none that can be read.
