@@ -1,6 +1,6 @@
 //! Confirming an account's e-mail address, and changing it.
 
-use sqlx::{Connection as _, PgConnection};
+use sqlx::PgConnection;
 
 use super::code::{CodeError, consume_code, revoke_codes};
 use super::jobs::CodePurpose;

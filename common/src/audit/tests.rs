@@ -1,6 +1,5 @@
 use atproto::syntax::Did;
 use serde_json::json;
-use sqlx::Connection as _;
 
 use super::*;
 use crate::testing::TestDb;

@@ -150,7 +150,12 @@ impl PoolConnection {
     ///
     /// # Errors
     /// If Postgres fails.
-    #[expect(clippy::expect_used, clippy::disallowed_methods, reason = "only a drop takes the session; see above")]
+    #[expect(
+        clippy::missing_panics_doc,
+        clippy::expect_used,
+        clippy::disallowed_methods,
+        reason = "only a drop takes the session; see above"
+    )]
     pub async fn begin_with(&mut self, statement: &'static str) -> Result<Transaction<'_, Postgres>, Error> {
         let Self { session, is_worn_out } = self;
         let was_worn_out = std::mem::replace(is_worn_out, true);
@@ -346,7 +351,6 @@ mod tests {
         let pool = alone(&db);
         for _ in 0..3 {
             let mut conn = pool.acquire().await.unwrap();
-            let process = find_process(&mut conn).await;
             let asked = sqlx::query!("SELECT pg_sleep(0.05), 2 AS two").fetch_one(&mut *conn).now_or_never();
             assert!(asked.is_none());
             drop(conn);
@@ -395,10 +399,11 @@ mod tests {
         let pool = alone(&db);
         let mut conn = pool.acquire().await.unwrap();
         answer(&mut conn).await.unwrap();
+        let process = find_process(&mut conn).await;
         let asked = sqlx::query!("SELECT pg_sleep(0.02), 1 / (SELECT count(*) FROM worker_lease) AS n");
         assert!(asked.fetch_one(&mut *conn).now_or_never().is_none());
         drop(conn);
-        assert_eq!(find_process(&mut *pool.acquire().await.unwrap()).await, process, "the same connection");
+        assert_eq!(find_process(&mut pool.acquire().await.unwrap()).await, process, "the same connection");
     }
 
     #[tokio::test]

@@ -2,7 +2,7 @@
 
 use atproto::syntax::Did;
 use secrecy::{ExposeSecret as _, SecretString};
-use sqlx::{Connection as _, PgConnection};
+use sqlx::PgConnection;
 
 use super::Lifecycle;
 use crate::account::{self, AccountId, CodeError, CodePurpose, MAX_NEW_PASSWORD_CHARS, PasswordError, PasswordHash};

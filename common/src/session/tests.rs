@@ -1,7 +1,6 @@
 //! Rotation against a real database.
 
 use chrono::DateTime;
-use sqlx::Connection as _;
 
 use super::*;
 use crate::account::Accounts;

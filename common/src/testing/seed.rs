@@ -7,8 +7,6 @@ use atproto::data::Cid;
 use atproto::event::{AccountStatus, Event};
 use atproto::syntax::Did;
 
-use sqlx::Connection as _;
-
 use crate::account::PasswordHash;
 use crate::clock::Clock;
 use crate::db::{AccountId, PgPool};

@@ -11,7 +11,7 @@ use atproto::data::{Cid, Ipld, cbor, find_blobs};
 use atproto::event::{Event, Frame, frame};
 use atproto::mst::{self, Key};
 use atproto::syntax::{Did, Tid};
-use sqlx::{Connection as _, PgConnection};
+use sqlx::PgConnection;
 
 use crate::db::{AccountId, CidColumn, PgPool, TextColumn};
 use crate::sequencer::{PageLimit, START, Sequencer};

@@ -15,7 +15,7 @@ use std::time::Duration;
 use atproto::syntax::{Did, Handle};
 use data_encoding::BASE32_NOPAD;
 use sha2::{Digest as _, Sha256};
-use sqlx::{Connection as _, PgConnection};
+use sqlx::PgConnection;
 
 use super::jobs::{CodePurpose, SendCode};
 use super::{AccountId, Accounts};

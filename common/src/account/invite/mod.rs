@@ -13,7 +13,6 @@ use atproto::syntax::Did;
 use chrono::{DateTime, Utc};
 use data_encoding::BASE32_NOPAD;
 use serde_json::json;
-use sqlx::Connection as _;
 
 use super::{Account, Accounts};
 use crate::audit::{self, Act, Action, Actor, Subject};

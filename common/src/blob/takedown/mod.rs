@@ -7,7 +7,6 @@ mod store;
 use atproto::data::Cid;
 use atproto::syntax::Did;
 use serde_json::json;
-use sqlx::Connection as _;
 
 use super::Blobs;
 use crate::audit::{self, Act, Action, Actor, Subject};

@@ -20,7 +20,7 @@ fn announcements(world: &World) -> Announcements {
 async fn a_change_whose_replica_died_is_announced_once() {
     let world = world().await;
     let alice = world.replica().create_account(request("alice")).await.unwrap();
-    store::insert_submission(&mut *world.db.pool().acquire().await.unwrap(), alice.id).await.unwrap();
+    store::insert_submission(&mut world.db.pool().acquire().await.unwrap(), alice.id).await.unwrap();
     let workers = [announcements(&world), announcements(&world)];
     assert_eq!(workers[0].announce_overdue().await.unwrap(), 0, "its replica may be at it still");
 

@@ -22,7 +22,6 @@ use atproto::mst::{self, Step, Walker};
 use atproto::syntax::Tid;
 use bytes::Bytes;
 use sink::{Piece, Sink};
-use sqlx::{Connection, PgConnection};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::time::timeout;
 

@@ -8,7 +8,6 @@ mod store;
 use atproto::data::Cid;
 use atproto::syntax::{AtUri, Did};
 use serde_json::json;
-use sqlx::Connection as _;
 
 use super::{RecordPath, Repos};
 use crate::audit::{self, Act, Action, Actor, Subject};

@@ -5,7 +5,6 @@ use futures_util::future::join_all;
 
 use super::stage::{Stage, THING, create, delete, path, write};
 use super::store;
-use sqlx::Connection as _;
 
 use crate::blob::Blobs;
 use crate::repo::{PreparedRecord, PreparedWrite, Repos, SwapRecord, WriteError};

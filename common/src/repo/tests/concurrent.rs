@@ -12,7 +12,6 @@ use tokio::sync::watch;
 use super::planner::{Planner, Sent};
 use super::stage::{Stage, cid_at};
 use super::store;
-use sqlx::Connection as _;
 
 use crate::repo::commit::Outcome;
 use crate::testing::seed::{self, SeededRepo};

@@ -26,7 +26,7 @@ mod tree;
 use atproto::crypto::PublicKey;
 use atproto::syntax::Did;
 use futures_util::TryStreamExt as _;
-use sqlx::{Connection as _, PgConnection};
+use sqlx::PgConnection;
 
 pub use finding::{Finding, Findings};
 

@@ -3,7 +3,7 @@
 //! Names of tables and bounds of partitions cannot be bound as parameters, so these statements are built at run time:
 //! from numbers, and from names that Postgres itself gave.
 
-use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
+use sqlx::{AssertSqlSafe, PgConnection};
 
 use crate::db::PgPool;
 

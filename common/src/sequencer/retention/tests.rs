@@ -1,5 +1,4 @@
 use atproto::event::Kind;
-use sqlx::Connection as _;
 
 use super::plan::{Plan, State};
 use super::store::Partition;
