@@ -202,6 +202,10 @@ async fn operators_see_who_is_there_and_why_others_went() {
     let log = Log::create().await;
     log.append(3).await;
     let replica = Replica::start(&log).await;
+    // How far behind somebody is can be told once the end of the log is known.
+    while !replica.state.firehose.is_following() {
+        tokio::task::yield_now().await;
+    }
     let mut client = replica.subscribe_after(1).await;
     client.expect_exactly(2, 3).await;
     client.send(Message::Ping(Bytes::new())).await;
