@@ -67,6 +67,7 @@ async fn another_worker_takes_over_from_one_that_was_killed() {
     let mut killed = stage.worker("killed").await;
     stage.write("Once").await;
     let letter = stage.letters(|letters| letters[0].state == State::Running).await.remove(0);
+    catcher.after_faults().await;
     killed.signal(Signal::SIGKILL);
     killed.ended().await.unwrap();
 

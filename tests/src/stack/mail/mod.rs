@@ -25,6 +25,8 @@ use tokio::time::{sleep, timeout};
 
 /// A client that says nothing for this long is disconnected (RFC 5321, section 4.5.3.2.7).
 const IDLE_LIMIT: Duration = Duration::from_mins(5);
+/// How often to look whether a fault has struck.
+const FAULT_POLL: Duration = Duration::from_millis(5);
 /// Wait after a connection could not be taken.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// The longest line a client may send.
@@ -38,6 +40,7 @@ pub struct MailCatcher {
     login: Option<(String, String)>,
     folder: Arc<Folder>,
     certificate: Option<PathBuf>,
+    server: Arc<Server>,
     task: JoinHandle<()>,
 }
 
@@ -135,7 +138,8 @@ impl MailCatcher {
         let folder = Arc::new(Folder::open(folder)?);
         let server = Arc::new(Server { terms, encryption, identity, faults, folder: Arc::clone(&folder) });
         let scheme = if encryption == Encryption::Implicit { "smtps" } else { "smtp" };
-        Ok(Self { address, scheme, login, folder, certificate, task: tokio::spawn(listen(listener, server)) })
+        let task = tokio::spawn(listen(listener, Arc::clone(&server)));
+        Ok(Self { address, scheme, login, folder, certificate, server, task })
     }
 
     /// The URL for `PDS_EMAIL_SMTP_URL`.
@@ -158,6 +162,13 @@ impl MailCatcher {
     /// The file with the certificate, for `SSL_CERT_FILE`; `None` for a server that does not encrypt.
     pub fn certificate(&self) -> Option<&Path> {
         self.certificate.as_deref()
+    }
+
+    /// Returns once all has gone wrong that was to.
+    pub async fn after_faults(&self) {
+        while self.server.faults.iter().any(|fault| fault.left.load(Ordering::SeqCst) > 0) {
+            sleep(FAULT_POLL).await;
+        }
     }
 
     /// The mails that arrive from now on.
