@@ -1,5 +1,6 @@
 //! Workers as processes: what becomes of jobs and mails while workers and mail servers come and go.
 
+mod announcements;
 mod codes;
 mod jobs;
 mod mail;

@@ -34,6 +34,15 @@ pub async fn account(pool: &PgPool, handle: &str) -> AccountId {
     query.fetch_one(pool).await.expect("an account")
 }
 
+/// Notes that an account changes its DID, as a replica does before it asks the directory.
+///
+/// # Panics
+/// If Postgres refuses.
+pub async fn plc_submission(pool: &PgPool, account: AccountId) {
+    let query = sqlx::query!("INSERT INTO plc_submission (account_id) VALUES ($1)", account.get());
+    query.execute(pool).await.expect("a note");
+}
+
 /// Makes every change of a DID that is on its way so much older.
 ///
 /// # Panics

@@ -8,6 +8,7 @@ mod import_leftovers;
 mod overdue_accounts;
 mod send_code;
 mod send_moderation_mail;
+mod unannounced_changes;
 mod unfinished_changes;
 
 use common::account::{SendCode, SendModerationMail};
@@ -23,6 +24,7 @@ pub fn all() -> Work {
             expired_tokens::SCHEDULE,
             import_leftovers::SCHEDULE,
             overdue_accounts::SCHEDULE,
+            unannounced_changes::SCHEDULE,
             unfinished_changes::SCHEDULE,
         ],
         kinds: vec![Kind::of::<SendCode>(), Kind::of::<SendModerationMail>()],

@@ -10,7 +10,7 @@ use common::account::Accounts;
 use common::clock::Clock;
 use common::config::Config;
 use common::db::{self, PgPool, PoolSettings, SchemaError};
-use common::lifecycle::DeletedAccounts;
+use common::lifecycle::{Announcements, DeletedAccounts};
 use common::repo::ImportLeftovers;
 use common::sequencer::Sequencer;
 use common::session::Sessions;
@@ -59,6 +59,7 @@ pub async fn run() -> anyhow::Result<()> {
         lifecycle: services::lifecycle(&config, &clock, &database)?,
         sessions: Sessions::new(database.clone(), clock.clone()),
         deleted_accounts: DeletedAccounts::new(&database),
+        announcements: Announcements::new(database.clone(), clock.clone()),
         config: Arc::new(config),
         accounts: Accounts::new(database.clone()),
         mailer,

@@ -21,7 +21,7 @@ use common::clock::Clock;
 use common::config::Config;
 use common::db::{Error, PgPool};
 use common::jobs::{Jobs, Worker};
-use common::lifecycle::{DeletedAccounts, Lifecycle};
+use common::lifecycle::{Announcements, DeletedAccounts, Lifecycle};
 use common::repo::ImportLeftovers;
 use common::sequencer::Sequencer;
 use common::session::Sessions;
@@ -67,6 +67,8 @@ pub struct Context {
     pub sequencer: Sequencer,
     /// What killed imports have left.
     pub import_leftovers: ImportLeftovers,
+    /// Changes of DIDs, and telling the network of them.
+    pub announcements: Announcements,
 }
 
 /// Everything a worker does.

@@ -5,10 +5,10 @@ use std::time::Duration;
 use atproto::event::{Event, IdentityEvent};
 use atproto::syntax::{Datetime, Did};
 
-use super::store;
+use super::store::{self, Submission};
 use crate::account::Principal;
 use crate::clock::Clock;
-use crate::db::PgPool;
+use crate::db::{self, PgPool};
 use crate::identity::forget_document;
 
 /// How long a change may be on its way: longer than the directory may take, and a replica to stop.
@@ -39,22 +39,32 @@ impl Announcements {
     /// forgets the documents from before; gives their number.
     ///
     /// Whether the directory took a change is not asked: who hears of it looks for themselves. Safe to call at any time,
-    /// from anywhere: each is announced once.
+    /// from anywhere: each is announced once. One that cannot be announced is left to the next call and holds up no other.
     pub async fn announce_overdue(&self) -> sqlx::Result<u64> {
-        let mut announced = 0;
+        let (mut announced, mut after) = (0, 0);
         loop {
-            let conn = &mut *self.pool.acquire().await?;
-            let overdue = store::list_submissions(conn, OVERDUE, PAGE).await?;
-            if overdue.is_empty() {
-                return Ok(announced);
-            }
+            let overdue = store::list_submissions(&mut *self.pool.acquire().await?, OVERDUE, (after, PAGE)).await?;
+            let Some(last) = overdue.last().map(|change| change.id) else { return Ok(announced) };
             for change in overdue {
-                forget_document(conn, &change.did).await?;
-                let body = event(&change.did, &self.clock);
-                let seq = store::announce_submission(conn, (change.id, change.account), &body).await?;
-                announced += u64::from(seq.is_some());
+                match self.announce_change(&change).await {
+                    Ok(seq) => announced += u64::from(seq.is_some()),
+                    Err(error) if db::is_outage(&error) => return Err(error),
+                    Err(error) => {
+                        let error = &error as &dyn std::error::Error;
+                        tracing::warn!(did = %change.did, error, "a change of a DID stays unannounced for now");
+                    }
+                }
             }
+            after = last;
         }
+    }
+
+    /// Gives the event's seq, or `None` if somebody else came first or the account is going.
+    async fn announce_change(&self, change: &Submission) -> sqlx::Result<Option<i64>> {
+        let conn = &mut *self.pool.acquire().await?;
+        forget_document(conn, &change.did).await?;
+        let body = event(&change.did, &self.clock);
+        store::announce_submission(conn, (change.id, change.account), &body).await
     }
 }
 

@@ -107,7 +107,7 @@ impl Lifecycle {
     /// see the new document, and announces the change.
     ///
     /// Who signed it is the directory's to judge. If the process dies between directory and announcement, or the directory's
-    /// answer is lost, a note of the change stays, for [`Announcements::announce_overdue`]. Nothing calls that by itself yet.
+    /// answer is lost, a note of the change stays, and a worker announces it ([`Announcements::announce_overdue`]).
     pub async fn submit_plc_operation(
         &self,
         account: Principal,

@@ -42,21 +42,22 @@ pub(super) async fn announce_submission(
     sqlx::query_scalar!("SELECT identity_announce_v2($1, $2, $3)", account.get(), id, body).fetch_one(conn).await
 }
 
-/// The oldest changes that have been on their way for longer than `age`.
+/// The next changes after the one numbered `after` that have been on their way for longer than `age`, the oldest first.
 pub(super) async fn list_submissions(
     conn: &mut PgConnection,
     age: Duration,
-    limit: i64,
+    (after, limit): (i64, i64),
 ) -> sqlx::Result<Vec<Submission>> {
     let rows = sqlx::query!(
         r#"
             SELECT s.id, s.account_id AS "account: AccountId", a.did AS "did: TextColumn<Did>"
             FROM plc_submission s
             JOIN account a ON a.id = s.account_id
-            WHERE s.created_at < clock_timestamp() - make_interval(secs => $1)
+            WHERE s.id > $1 AND s.created_at < clock_timestamp() - make_interval(secs => $2)
             ORDER BY s.id
-            LIMIT $2
+            LIMIT $3
         "#,
+        after,
         age.as_secs_f64(),
         limit,
     );

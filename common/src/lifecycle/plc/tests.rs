@@ -35,6 +35,22 @@ async fn a_change_whose_replica_died_is_announced_once() {
 }
 
 #[tokio::test]
+async fn a_change_that_cannot_be_announced_holds_up_no_other() {
+    let world = world().await;
+    let (pool, replica) = (world.db.pool(), world.replica());
+    // Without a repo, as of an account that is half gone.
+    let damaged = seed::account(&pool, "damaged.test").await;
+    let alice = replica.create_account(request("alice")).await.unwrap();
+    for account in [damaged, alice.id, damaged] {
+        store::insert_submission(&mut pool.acquire().await.unwrap(), account).await.unwrap();
+    }
+    seed::age_plc_submissions(&pool, Duration::from_mins(3)).await;
+    assert_eq!(announcements(&world).announce_overdue().await.unwrap(), 1);
+    assert_eq!(world.events().await.len(), SIGN_UP_EVENTS + 1);
+    assert_eq!(announcements(&world).announce_overdue().await.unwrap(), 0);
+}
+
+#[tokio::test]
 async fn an_account_is_announced_when_an_operator_asks() {
     let world = world().await;
     let replica = world.replica();

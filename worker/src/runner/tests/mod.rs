@@ -18,6 +18,7 @@ fn context(db: &TestDb) -> Context {
         sessions: Sessions::new(db.pool(), clock.clone()),
         lifecycle: crate::services::lifecycle(&config, &clock, &db.pool()).unwrap(),
         deleted_accounts: DeletedAccounts::new(&db.pool()),
+        announcements: Announcements::new(db.pool(), clock.clone()),
         mailer: Mailer::new(&config.mail(), clock.clone()).unwrap(),
         config: Arc::new(config),
         clock,
