@@ -1,24 +1,36 @@
 //! Sealing keys anew after the key-encryption key has changed, beside servers that use them.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use atproto::syntax::Did;
 
 use super::store::{self, Resealed, Stored};
-use super::{KeyId, KeyVault, SealError};
+use super::{KeyId, KeyVault, SealError, reserved};
 use crate::db::{AccountId, PgPool};
 
-/// Goes once through all sealed keys, some at a time.
+/// Keys that are counted in one statement.
+const COUNTED: u16 = 10_000;
+
+/// Goes once through all sealed keys, the accounts' and the reserved ones, some at a time.
 ///
-/// Each batch is a statement of its own, and replaces only what is still as it was read: any number of these may run at a
-/// time, and one that was stopped is taken up by the next, which passes over what is done. Servers notice nothing, as long
-/// as they have both key-encryption keys.
+/// Each batch reads and writes so many rows and no more, and replaces only what is still as it was read: any number of these
+/// may run at a time, and one that was stopped is taken up by the next, which passes over what is done. Servers notice
+/// nothing, as long as they have both key-encryption keys.
 #[derive(Debug)]
 pub struct Rewrapper {
     pool: PgPool,
     vault: Arc<KeyVault>,
-    /// The last account whose key was looked at.
-    last: AccountId,
+    place: Place,
+}
+
+/// How far it is: the last key that was looked at.
+#[derive(Debug)]
+enum Place {
+    /// Among the accounts' keys.
+    Accounts(AccountId),
+    /// Among the reserved ones; none of them yet if there is none.
+    Reserved(Option<Did>),
 }
 
 /// What became of some keys.
@@ -57,48 +69,86 @@ pub struct KeyCount {
 impl Rewrapper {
     /// Begins with the first account. What `vault` seals with takes the place of everything else.
     pub fn new(pool: PgPool, vault: KeyVault) -> Self {
-        Self { pool, vault: Arc::new(vault), last: AccountId::new(0) }
+        Self { pool, vault: Arc::new(vault), place: Place::Accounts(AccountId::new(0)) }
     }
 
-    /// Seals the next keys anew, at most `limit`; `None` after the last account.
+    /// Looks at the next keys, at most `limit`, and seals those anew that need it; `None` after the last one.
     pub async fn next(&mut self, limit: u16) -> sqlx::Result<Option<RewrapBatch>> {
         let conn = &mut *self.pool.acquire().await?;
-        let stored = store::list_sealed_otherwise(conn, self.vault.current(), self.last, limit).await?;
-        let Some(last) = stored.last().map(|stored| stored.account) else { return Ok(None) };
-        let (resealed, unopened) = reseal(&self.vault, stored);
-        let resealed = store::update_sealed(conn, self.vault.current(), &resealed).await?;
-        self.last = last;
+        if let Place::Accounts(after) = self.place {
+            let page = store::list_sealed(conn, after, limit).await?;
+            if let Some(last) = page.last().map(|key| key.row) {
+                let (resealed, unopened) = self.reseal(page);
+                let resealed = store::update_sealed(conn, self.vault.current(), &resealed).await?;
+                self.place = Place::Accounts(last);
+                return Ok(Some(RewrapBatch { resealed, unopened }));
+            }
+            self.place = Place::Reserved(None);
+        }
+        let Place::Reserved(after) = &self.place else { return Ok(None) };
+        let page = reserved::store::list_sealed(conn, after.as_ref(), limit).await?;
+        let Some(last) = page.last().map(|key| key.row.clone()) else { return Ok(None) };
+        let (resealed, unopened) = self.reseal(page);
+        let resealed = reserved::store::update_sealed(conn, self.vault.current(), &resealed).await?;
+        self.place = Place::Reserved(Some(last));
         Ok(Some(RewrapBatch { resealed, unopened }))
     }
 
     /// How many keys each key-encryption key has sealed; the current one is always among them.
+    ///
+    /// Reads them all, so many at a time that no statement takes long.
     pub async fn count(&self) -> sqlx::Result<Vec<KeyCount>> {
-        let mut counts = store::count_by_key(&mut *self.pool.acquire().await?).await?;
+        self.count_by(COUNTED).await
+    }
+
+    async fn count_by(&self, limit: u16) -> sqlx::Result<Vec<KeyCount>> {
+        let conn = &mut *self.pool.acquire().await?;
         let current = self.vault.current();
-        if !counts.iter().any(|(key_id, _)| key_id == current) {
-            counts.push((current.clone(), 0));
+        let mut counts = HashMap::from([(current.clone(), 0)]);
+        let mut after = AccountId::new(0);
+        while let Some((last, page)) = store::count_sealed(conn, after, limit).await? {
+            add(&mut counts, page);
+            after = last;
+        }
+        let mut after = None;
+        while let Some((last, page)) = reserved::store::count_sealed(conn, after.as_ref(), limit).await? {
+            add(&mut counts, page);
+            after = Some(last);
         }
         let count = |(key_id, keys)| {
             let (is_current, is_known) = (key_id == *current, self.vault.knows(&key_id));
             KeyCount { key_id, keys, is_current, is_known }
         };
-        Ok(counts.into_iter().map(count).collect())
+        let mut counts: Vec<_> = counts.into_iter().map(count).collect();
+        counts.sort_by(|one, other| one.key_id.as_str().cmp(other.key_id.as_str()));
+        Ok(counts)
+    }
+
+    /// Seals those keys anew that something else than the current key has sealed.
+    fn reseal<R>(&self, page: Vec<Stored<R>>) -> (Resealed<R>, Vec<Unopened>) {
+        let mut resealed = Resealed { rows: Vec::new(), before: Vec::new(), after: Vec::new() };
+        let mut unopened = Vec::new();
+        for Stored { row, did, sealed } in page {
+            if sealed.key_id == *self.vault.current() {
+                continue;
+            }
+            match self.vault.open(&did, &sealed).and_then(|key| self.vault.seal(&did, &key)) {
+                Ok(new) => {
+                    resealed.rows.push(row);
+                    resealed.before.push(sealed.bytes);
+                    resealed.after.push(new.bytes);
+                }
+                Err(error) => unopened.push(Unopened { did, key_id: sealed.key_id, error }),
+            }
+        }
+        (resealed, unopened)
     }
 }
 
-fn reseal(vault: &KeyVault, stored: Vec<Stored>) -> (Resealed, Vec<Unopened>) {
-    let (mut resealed, mut unopened) = (Resealed::default(), Vec::new());
-    for Stored { account, did, sealed } in stored {
-        match vault.open(&did, &sealed).and_then(|key| vault.seal(&did, &key)) {
-            Ok(new) => {
-                resealed.accounts.push(account.get());
-                resealed.before.push(sealed.bytes);
-                resealed.after.push(new.bytes);
-            }
-            Err(error) => unopened.push(Unopened { did, key_id: sealed.key_id, error }),
-        }
+fn add(counts: &mut HashMap<KeyId, i64>, page: Vec<(KeyId, i64)>) {
+    for (key_id, keys) in page {
+        *counts.entry(key_id).or_default() += keys;
     }
-    (resealed, unopened)
 }
 
 #[cfg(test)]
@@ -137,7 +187,8 @@ mod tests {
     }
 
     async fn counts(rewrapper: &Rewrapper) -> Vec<(bool, bool, i64)> {
-        let mut counts = rewrapper.count().await.unwrap();
+        // In pieces smaller than what there is.
+        let mut counts = rewrapper.count_by(2).await.unwrap();
         counts.sort_by_key(|count| (!count.is_current, !count.is_known));
         counts.into_iter().map(|count| (count.is_current, count.is_known, count.keys)).collect()
     }
@@ -161,6 +212,40 @@ mod tests {
         let keys = Keys::new(db.pool(), vault(2));
         for (id, did, key) in &accounts {
             assert_eq!(*keys.find_signing_key(*id, did).await.unwrap().unwrap(), *key);
+        }
+    }
+
+    #[tokio::test]
+    async fn no_batch_reads_more_than_its_share() {
+        let db = TestDb::create().await;
+        for name in ["alice", "bob", "carol"] {
+            account(&db, name, &vault(2)).await;
+        }
+        let mut rewrapper = Rewrapper::new(db.pool(), both(2, 1));
+        // There is nothing to do, and that takes two looks.
+        for _ in 0..2 {
+            assert_eq!(rewrapper.next(2).await.unwrap().unwrap().resealed, 0);
+        }
+        assert!(rewrapper.next(2).await.unwrap().is_none());
+        assert!(rewrapper.next(2).await.unwrap().is_none());
+    }
+
+    #[tokio::test]
+    async fn reserved_keys_are_sealed_anew_as_well() {
+        let db = TestDb::create().await;
+        account(&db, "alice", &vault(1)).await;
+        let before = Keys::new(db.pool(), vault(1));
+        let bob: Did = "did:web:bob.test".parse().unwrap();
+        let reserved = [before.reserve(Some(&bob)).await.unwrap(), before.reserve(None).await.unwrap()];
+        let mut rewrapper = Rewrapper::new(db.pool(), both(2, 1));
+        assert_eq!(counts(&rewrapper).await, [(true, true, 0), (false, true, 3)]);
+        let (resealed, unopened) = run(&mut rewrapper, 1).await;
+        assert_eq!((resealed, unopened.len()), (3, 0));
+        assert_eq!(counts(&rewrapper).await, [(true, true, 3)]);
+        let after = Keys::new(db.pool(), vault(2));
+        for (key, did) in reserved.into_iter().zip([bob.to_string(), reserved[1].to_string()]) {
+            let (opened, _) = after.find_reserved(&did.parse().unwrap()).await.unwrap().unwrap();
+            assert_eq!(opened.public_key(), key);
         }
     }
 

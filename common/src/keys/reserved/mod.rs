@@ -3,7 +3,7 @@
 //! Table: `reserved_signing_key`. Whoever moves here asks for a key first and puts it into their DID; the statement that
 //! creates the account uses the reservation up. One that nobody comes back for is forgotten after [`RESERVED_FOR`].
 
-mod store;
+pub(super) mod store;
 
 use std::time::Duration;
 

@@ -17,7 +17,7 @@ const PROGRESS: Duration = Duration::from_secs(10);
 /// How to do it.
 #[derive(Debug, Args)]
 pub struct Arguments {
-    /// Keys to seal anew in one statement.
+    /// Keys to look at in one statement.
     #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u16).range(1..=10_000))]
     batch: u16,
     /// Print JSON: one object a key that could not be opened, then one for the whole.
