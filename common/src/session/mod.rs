@@ -4,7 +4,8 @@
 //! be used. An access token needs no row: it is short-lived and good until it expires.
 //!
 //! Whoever opens or prolongs a session locks the account's row in share mode first. So a change of the password, which
-//! locks it alone, leaves no session behind that was being opened or prolonged meanwhile.
+//! locks it alone, leaves no session behind that was being opened or prolonged meanwhile; nor does a sign-out, which does
+//! the same.
 
 mod store;
 #[cfg(test)]
@@ -159,7 +160,13 @@ impl Sessions {
     ///
     /// Tokens still within their grace period end too, else one of them would bring the session back.
     pub async fn end(&self, id: &RefreshTokenId) -> sqlx::Result<()> {
-        store::delete_chain(&mut *self.pool.acquire().await?, id).await
+        let mut conn = self.pool.acquire().await?;
+        let mut transaction = conn.begin().await?;
+        // A statement of its own, so that the next one sees what was prolonged while this one waited.
+        if store::lock_owner(&mut transaction, id).await? {
+            store::delete_chain(&mut transaction, id).await?;
+        }
+        transaction.commit().await
     }
 }
 

@@ -102,7 +102,16 @@ pub(super) async fn rotate(
     }))
 }
 
-/// Deletes a token with all that it was exchanged from and for.
+/// Locks the account of a token, alone: no session of it is opened or prolonged now. False if there is no such token.
+pub(super) async fn lock_owner(conn: &mut PgConnection, id: &RefreshTokenId) -> sqlx::Result<bool> {
+    let owner = sqlx::query_scalar!(
+        "SELECT a.id FROM refresh_token t JOIN account a ON a.id = t.account_id WHERE t.id = $1 FOR UPDATE OF a",
+        id.as_str(),
+    );
+    Ok(owner.fetch_optional(conn).await?.is_some())
+}
+
+/// Deletes a token with all that it was exchanged from and for. The caller has locked its account.
 pub(super) async fn delete_chain(conn: &mut PgConnection, id: &RefreshTokenId) -> sqlx::Result<()> {
     sqlx::query!(
         r#"

@@ -197,6 +197,33 @@ async fn expired_tokens_are_removed_and_no_others() {
     assert!(world.rotate(&young).await.is_some());
 }
 
+/// The exchange has happened when the session is ended, but nobody can see it yet.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_being_prolonged_ends_with_its_session() {
+    let world = world().await;
+    let first = world.start().await;
+    let mut conn = world.db.other_pool().acquire().await.unwrap();
+    let mut prolonging = conn.begin().await.unwrap();
+    let now = world.clock.now();
+    let rotation = store::Rotation {
+        account: world.account,
+        id: &first,
+        now,
+        next: world.sessions.new_token(),
+        grace_ends_at: now + REFRESH_GRACE,
+    };
+    assert!(store::rotate(&mut prolonging, &rotation).await.unwrap().is_some());
+    let ending = tokio::spawn({
+        let (sessions, first) = (world.sessions.clone(), first.clone());
+        async move { sessions.end(&first).await }
+    });
+    world.db.until_blocked().await;
+    prolonging.commit().await.unwrap();
+    ending.await.unwrap().unwrap();
+    assert_eq!(seed::refresh_tokens(&world.db.pool(), world.account).await, 0);
+    assert_eq!(world.rotate(&rotation.next.id).await, None);
+}
+
 /// Prolongs a session over and over on one replica while another ends all.
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_survives_the_end_of_all_sessions() {

@@ -191,3 +191,25 @@ async fn a_session_ends_on_all_replicas() -> Result<()> {
     ensure!(queue == json!({ "activated": true }), "{queue}");
     Ok(())
 }
+
+/// A session is prolonged over and over at one replica, and ended at the other.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_that_is_being_prolonged_ends() -> Result<()> {
+    let scene = Scene::start().await?;
+    for _ in 0..10 {
+        let first = scene.sign_in(0, "alice.test", PASSWORD).await?;
+        let token = text(&first, "refreshJwt")?.to_owned();
+        let mut session = scene.refresh(0, &token).await?;
+        let prolonging = async {
+            while let Ok(next) = scene.refresh(0, text(&session, "refreshJwt")?).await {
+                session = next;
+            }
+            anyhow::Ok(session)
+        };
+        let ending = scene.apis[1].post_empty("com.atproto.server.deleteSession", Some(&token));
+        let (session, ended) = tokio::join!(prolonging, ending);
+        ended?;
+        refused(scene.refresh(1, text(&session?, "refreshJwt")?).await, 400, "ExpiredToken")?;
+    }
+    Ok(())
+}

@@ -11,7 +11,8 @@ use crate::{
 /// The method.
 pub const METHOD: Method = Method::procedure("com.atproto.server.deleteSession");
 
-/// Takes an expired token too, and one that was revoked. Access tokens stay good until they expire.
+/// Takes an expired token too, and one that was revoked. Access tokens stay good until they expire. What is being exchanged
+/// at another replica at the same time ends as well.
 ///
 /// Reference: it ends the given token only, so that the one exchanged for it, or from it, lives on.
 pub async fn handle(State(sessions): State<Sessions>, auth: EndedAuth, _: NoInput) -> Result<(), XrpcError> {
