@@ -256,7 +256,9 @@ async fn bind(deployment: &DeploymentConfig, port: u16) -> io::Result<TcpListene
 
 #[cfg(test)]
 mod tests {
-    use common::testing::TestDb;
+    use common::account::Accounts;
+    use common::lifecycle::NewAccount;
+    use common::testing::{FakePlc, TestDb, log, seed};
 
     use super::*;
 
@@ -304,6 +306,39 @@ mod tests {
         assert_eq!(get_at(&origin, "/readyz").await.0, 503);
         assert_eq!(get_at(&origin, "/xrpc/com.atproto.server.describeServer").await.0, 200);
         stopping.abort();
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_stop_waits_for_a_sign_up_whose_caller_has_left() {
+        let (db, plc) = tokio::join!(TestDb::create(), FakePlc::start());
+        let mut config = Config::for_tests();
+        config.identity.plc_url = plc.url();
+        let overrides = Overrides { database: Some(db.pool()), ..Overrides::default() };
+        let mut pds = Pds::create(config, overrides).await.unwrap();
+        pds.start();
+        let (lifecycle, shutdown) = (pds.ctx().lifecycle.clone(), pds.ctx().shutdown.clone());
+        let tasks = shutdown.tasks().len();
+
+        // No other event gets a number before this one.
+        let other_pool = db.other_pool();
+        let bob = seed::repo(&other_pool, "bob.test").await;
+        let mut conn = other_pool.acquire().await.unwrap();
+        let mut holding = conn.begin().await.unwrap();
+        log::append_uncommitted(&mut holding, bob.account).await;
+        let (handle, email) = ("alice.test".to_owned(), Some("alice@mail.test".to_owned()));
+        let request = NewAccount { handle, email, ..NewAccount::default() };
+        let caller = tokio::spawn(async move { lifecycle.create_account(request).await });
+        db.until_blocked().await;
+        caller.abort();
+        assert!(caller.await.unwrap_err().is_cancelled());
+        assert_eq!(shutdown.tasks().len(), tasks + 1, "it goes on");
+
+        let stopping = tokio::spawn(pds.destroy());
+        shutdown.requested().await;
+        holding.commit().await.unwrap();
+        stopping.await.unwrap().unwrap();
+        let alice = Accounts::new(other_pool).find_by_handle(&"alice.test".parse().unwrap()).await.unwrap();
+        assert!(alice.is_some(), "it was finished first");
     }
 
     #[tokio::test]

@@ -81,10 +81,12 @@ impl AppState {
     /// # Errors
     /// If the settings ask for what this server cannot do, or TLS cannot be set up.
     pub fn new(config: Config, clock: Clock, database: PgPool) -> Result<Self, StartError> {
+        let shutdown = Shutdown::default();
         let services = Services::from_config(&config, clock.clone(), database.clone()).map_err(StartError::client)?;
+        // A stop waits for what goes on without its caller.
+        let services = Services { tasks: shutdown.tasks().clone(), ..services };
         let policy = Policy::from_config(&config).map_err(StartError::Policy)?;
         let sequencer = Sequencer::new(&database);
-        let shutdown = Shutdown::default();
         let stream = firehose::Settings::new(config.subscription.backfill_limit, config.subscription.max_buffer);
         Ok(Self {
             tokens: SessionTokens::new(&config, clock.clone()),

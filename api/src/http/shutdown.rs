@@ -50,7 +50,7 @@ impl Shutdown {
         self.signal.child_token()
     }
 
-    /// Tasks that outlive their connection: `tasks().track_future(…)` counts one, `tasks().spawn(…)` also starts it.
+    /// Tasks that outlive their connection, such as a sign-up whose caller has left: `tasks().track_future(…)` counts one, `tasks().spawn(…)` also starts it.
     pub fn tasks(&self) -> &TaskTracker {
         &self.tasks
     }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use tokio_util::task::TaskTracker;
+
 use crate::account::{Accounts, EmailRules};
 use crate::clock::Clock;
 use crate::config::Config;
@@ -35,6 +37,8 @@ pub struct Services {
     pub resolver: DidResolver,
     /// Handles of other domains.
     pub handle_resolver: HandleResolver,
+    /// What goes on when its caller has left. Whoever stops the program waits for it.
+    pub tasks: TaskTracker,
 }
 
 impl Services {
@@ -58,6 +62,7 @@ impl Services {
             sessions: Sessions::new(pool.clone(), clock.clone()),
             resolver: DidResolver::new(pool.clone(), clock.clone(), plc.clone(), web.clone(), &config.identity),
             handle_resolver: HandleResolver::new(web, appview, &config.identity),
+            tasks: TaskTracker::new(),
             plc,
             clock,
             pool,

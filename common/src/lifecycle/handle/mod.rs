@@ -97,7 +97,8 @@ impl Lifecycle {
         };
         let (workflows, did) = (Arc::clone(&self.0), did.clone());
         // A task of its own: it goes on when the caller hangs up, so that DID and row agree in the end.
-        let task = tokio::spawn(async move { workflows.update_handle(&did, handle).await }.in_current_span());
+        let tasks = workflows.services.tasks.clone();
+        let task = tasks.spawn(async move { workflows.update_handle(&did, handle).await }.in_current_span());
         task.await.map_err(|_| UpdateHandleError::Interrupted)?
     }
 

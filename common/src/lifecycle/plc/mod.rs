@@ -115,7 +115,8 @@ impl Lifecycle {
     ) -> Result<(), PlcOperationError> {
         let workflows = Arc::clone(&self.0);
         // A task of its own: it goes on when the caller hangs up, so that no change stays unannounced for that.
-        let task = tokio::spawn(async move { workflows.submit(&account, &operation).await }.in_current_span());
+        let tasks = workflows.services.tasks.clone();
+        let task = tasks.spawn(async move { workflows.submit(&account, &operation).await }.in_current_span());
         task.await.map_err(|_| PlcOperationError::Interrupted)?
     }
 }

@@ -82,7 +82,8 @@ impl Lifecycle {
     pub async fn create_account(&self, request: NewAccount) -> Result<CreatedAccount, CreateAccountError> {
         let workflows = Arc::clone(&self.0);
         // A task of its own: it goes on when the caller hangs up, so that no DID is left behind for that.
-        let task = tokio::spawn(async move { workflows.create_account(request).await }.in_current_span());
+        let tasks = workflows.services.tasks.clone();
+        let task = tasks.spawn(async move { workflows.create_account(request).await }.in_current_span());
         task.await.map_err(|_| CreateAccountError::Interrupted)?
     }
 }
