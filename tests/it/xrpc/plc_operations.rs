@@ -189,6 +189,7 @@ async fn nothing_is_sent_that_would_part_the_did_from_its_account() {
         (with("sig", Value::Null), "Invalid operation"),
         (with("type", json!("create")), "Invalid operation"),
         (serde_json::to_value(tombstone.sign(&server).unwrap()).unwrap(), "Invalid operation"),
+        (changed(&|state| state.also_known_as.push("at://a\0.test".to_owned())), "Invalid operation"),
         (
             changed(&|state| state.rotation_keys = vec![others.clone()]),
             "Rotation keys do not include server's rotation key",

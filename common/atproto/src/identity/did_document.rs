@@ -74,6 +74,9 @@ pub enum DidDocumentError {
     /// The document of another DID.
     #[error("DID document has another id: {0}")]
     OtherDid(Did),
+    /// A text in it holds a NUL.
+    #[error("DID document holds a NUL character")]
+    Nul,
 }
 
 impl DidDocument {
@@ -83,7 +86,25 @@ impl DidDocument {
             return Err(DidDocumentError::TooLong);
         }
         let document: Self = serde_json::from_slice(json).map_err(DidDocumentError::Malformed)?;
-        if document.id == *did { Ok(document) } else { Err(DidDocumentError::OtherDid(document.id)) }
+        if document.id != *did {
+            return Err(DidDocumentError::OtherDid(document.id));
+        }
+        if document.has_nul() { Err(DidDocumentError::Nul) } else { Ok(document) }
+    }
+
+    /// True if a text in it holds a NUL. No name, key or address has one, and databases cannot store it.
+    pub fn has_nul(&self) -> bool {
+        let method = |method: &VerificationMethod| {
+            let optional = [method.controller.as_deref(), method.public_key_multibase.as_deref()];
+            [&*method.id, &*method.kind].into_iter().chain(optional.into_iter().flatten()).any(holds_nul)
+        };
+        let server = |service: &Service| {
+            holds_nul(&service.id) || holds_nul(&service.kind) || json_holds_nul(&service.service_endpoint)
+        };
+        json_holds_nul(&self.context)
+            || self.also_known_as.iter().any(|name| holds_nul(name))
+            || self.verification_method.iter().any(method)
+            || self.service.iter().any(server)
     }
 
     /// Roughly the bytes that the document takes in memory, for caches. Parts that are kept as JSON may take eighty times
@@ -154,6 +175,19 @@ impl Service {
         let text = self.service_endpoint.as_str()?;
         let url = Url::parse(text).ok()?;
         (matches!(url.scheme(), "http" | "https") && url.has_host()).then_some(text)
+    }
+}
+
+fn holds_nul(text: &str) -> bool {
+    text.contains('\0')
+}
+
+fn json_holds_nul(json: &Value) -> bool {
+    match json {
+        Value::Null | Value::Bool(_) | Value::Number(_) => false,
+        Value::String(text) => holds_nul(text),
+        Value::Array(items) => items.iter().any(json_holds_nul),
+        Value::Object(entries) => entries.iter().any(|(key, value)| holds_nul(key) || json_holds_nul(value)),
     }
 }
 
@@ -282,6 +316,29 @@ mod tests {
         assert!(matches!(parse(&json!([])), Err(DidDocumentError::Malformed(_))));
         let long = json!({ "id": DID, "alsoKnownAs": ["a".repeat(MAX_DOCUMENT_LEN)] });
         assert!(matches!(parse(&long), Err(DidDocumentError::TooLong)));
+    }
+
+    #[test]
+    fn a_nul_is_refused_wherever_it_would_be_kept() {
+        let with = |name: &str, value: Value| parse(&json!({ "id": DID, name: value }));
+        for (name, value) in [
+            ("@context", json!([{ "a": ["\0"] }])),
+            ("@context", json!({ "\0": 1 })),
+            ("alsoKnownAs", json!(["at://a.test", "at://a\0.test"])),
+            ("verificationMethod", json!([{ "id": "#\0", "type": "Multikey" }])),
+            ("verificationMethod", json!([{ "id": "#a", "type": "Multikey\0" }])),
+            ("verificationMethod", json!([{ "id": "#a", "type": "Multikey", "controller": "\0" }])),
+            ("verificationMethod", json!([{ "id": "#a", "type": "Multikey", "publicKeyMultibase": "\0" }])),
+            ("service", json!([{ "id": "\0", "type": "A", "serviceEndpoint": "https://a.test" }])),
+            ("service", json!([{ "id": "#a", "type": "\0", "serviceEndpoint": "https://a.test" }])),
+            ("service", json!([{ "id": "#a", "type": "A", "serviceEndpoint": { "uri": "\0" } }])),
+        ] {
+            let refused = with(name, value.clone());
+            assert!(matches!(refused, Err(DidDocumentError::Nul)), "{name} {value}");
+        }
+        for (name, value) in [("alsoKnownAs", json!(["\\u0000", "a\nb"])), ("other", json!("\0"))] {
+            with(name, value).unwrap();
+        }
     }
 
     #[test]

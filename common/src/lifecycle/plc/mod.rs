@@ -156,7 +156,8 @@ impl Workflows {
     async fn submit(&self, account: &Principal, operation: &Operation) -> Result<(), PlcOperationError> {
         require_plc(&account.did)?;
         let state = operation.state().filter(|_| matches!(operation.unsigned(), UnsignedOperation::Update { .. }));
-        let state = state.ok_or(PlcOperationError::Invalid)?;
+        // The directory may take what nobody could keep.
+        let state = state.filter(|state| !state.document(&account.did).has_nul()).ok_or(PlcOperationError::Invalid)?;
         check_kept(&self.recommended_did(account).await?, &state)?;
         let pool = &self.services.pool;
         let submission = store::insert_submission(&mut *pool.acquire().await?, account.id).await?;
