@@ -5,6 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode, header};
 use reqwest::{Client, ClientBuilder, RequestBuilder, Response, redirect::Policy};
+use tokio::time::timeout;
 use url::Url;
 
 use super::{
@@ -14,7 +15,7 @@ use super::{
 };
 use crate::config::{FetchConfig, ProxyConfig};
 
-/// How long one document may take, from the name to the last byte.
+/// How long one document may take, from the name to the last byte, redirects included.
 const DOCUMENT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// An HTTP client that a user cannot turn against the server's own network; cheap to clone.
@@ -23,6 +24,8 @@ pub struct GuardedClient {
     client: Client,
     rules: Rules,
     max_response_size: u64,
+    /// For a whole document.
+    time_limit: Duration,
 }
 
 /// A document that was fetched.
@@ -46,7 +49,7 @@ impl GuardedClient {
     pub fn for_documents(config: &FetchConfig) -> Result<Self, reqwest::Error> {
         let rules = if config.disable_ssrf_protection { Rules::Open } else { Rules::Documents };
         let client = guarded_builder(rules).timeout(DOCUMENT_TIMEOUT).build()?;
-        Ok(Self { client, rules, max_response_size: config.max_response_size })
+        Ok(Self { client, rules, max_response_size: config.max_response_size, time_limit: DOCUMENT_TIMEOUT })
     }
 
     /// A client for services that requests are forwarded to. Only the pauses within an answer are bounded; how long to
@@ -60,7 +63,8 @@ impl GuardedClient {
         if !proxy.allow_http2 {
             builder = builder.http1_only();
         }
-        Ok(Self { client: builder.build()?, rules, max_response_size: proxy.max_response_size })
+        let (client, max_response_size) = (builder.build()?, proxy.max_response_size);
+        Ok(Self { client, rules, max_response_size, time_limit: DOCUMENT_TIMEOUT })
     }
 
     /// Begins a request, if `url` may be called. Redirects come back as answers.
@@ -78,8 +82,14 @@ impl GuardedClient {
 
     /// Fetches one document with GET, following up to `redirects` redirects, each checked like the first URL.
     ///
-    /// `accept` is what to ask for, such as `application/json`.
+    /// `accept` is what to ask for, such as `application/json`. All of it together takes no longer than one document may,
+    /// and nothing is read of an answer that leads elsewhere but its head.
     pub async fn fetch(&self, url: &Url, accept: &'static str, redirects: u8) -> Result<Document, FetchError> {
+        let fetched = timeout(self.time_limit, self.follow(url, accept, redirects));
+        fetched.await.map_err(|_| FetchError::Timeout)?
+    }
+
+    async fn follow(&self, url: &Url, accept: &'static str, redirects: u8) -> Result<Document, FetchError> {
         let mut url = url.clone();
         for _ in 0..=redirects {
             let response = self.request(Method::GET, &url)?.header(header::ACCEPT, accept).send().await?;

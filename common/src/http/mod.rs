@@ -40,6 +40,9 @@ pub enum FetchError {
     /// More redirects than allowed, or one that leads nowhere.
     #[error("the answer is a redirect that is not followed")]
     Redirect,
+    /// The whole took too long.
+    #[error("the answer took too long")]
+    Timeout,
     /// No connection, no answer in time, or a broken one.
     #[error("the request failed")]
     Request(#[source] reqwest::Error),
@@ -60,7 +63,11 @@ impl From<reqwest::Error> for FetchError {
 impl FetchError {
     /// True if the time ran out.
     pub fn is_timeout(&self) -> bool {
-        matches!(self, Self::Request(error) if error.is_timeout())
+        match self {
+            Self::Timeout => true,
+            Self::Request(error) => error.is_timeout(),
+            Self::Blocked(_) | Self::TooLarge { .. } | Self::Redirect => false,
+        }
     }
 }
 

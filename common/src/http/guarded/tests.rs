@@ -26,6 +26,7 @@ async fn server() -> SocketAddr {
         .route("/stuck", get(move || async move { stuck() }))
         .route("/packed", get(|| async { ([("content-encoding", "gzip")], "as it is") }))
         .route("/moved", get(|| async { Redirect::temporary("/small") }))
+        .route("/to-silent", get(|| async { Redirect::temporary("/silent") }))
         .route("/loop", get(|| async { Redirect::temporary("/loop") }))
         .route("/missing", get(|| async { StatusCode::NOT_FOUND }));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -79,6 +80,18 @@ async fn an_answer_that_does_not_come_or_does_not_end_is_given_up() {
         let url = format!("http://{}{path}", server().await).parse().unwrap();
         let error = client.fetch(&url, "text/plain", 0).await.unwrap_err();
         assert!(error.is_timeout(), "{path}: {error:?}");
+    }
+}
+
+#[tokio::test]
+async fn one_limit_is_for_the_whole_redirects_included() {
+    // Its single requests may take as long as they like.
+    let client = guarded_builder(Rules::Open).build().unwrap();
+    let client = GuardedClient { client, time_limit: Duration::from_millis(300), ..open_client() };
+    for path in ["/to-silent", "/stuck"] {
+        let url = format!("http://{}{path}", server().await).parse().unwrap();
+        let error = client.fetch(&url, "text/plain", 3).await.unwrap_err();
+        assert!(matches!(error, FetchError::Timeout) && error.is_timeout(), "{path}: {error:?}");
     }
 }
 
