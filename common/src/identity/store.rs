@@ -2,6 +2,7 @@
 
 use atproto::identity::DidDocument;
 use atproto::syntax::Did;
+use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 use sqlx::types::Json;
 
@@ -38,4 +39,30 @@ pub(super) async fn upsert_document(conn: &mut PgConnection, did: &Did, found: &
 pub async fn delete_document(conn: &mut PgConnection, did: &Did) -> sqlx::Result<()> {
     sqlx::query!("DELETE FROM did_cache WHERE did = $1", did.as_str()).execute(conn).await?;
     Ok(())
+}
+
+/// When the newest document but `newer` was fetched; `None` if there are no more than those.
+pub(super) async fn find_time_of(conn: &mut PgConnection, newer: u32) -> sqlx::Result<Option<DateTime<Utc>>> {
+    sqlx::query_scalar!(
+        "SELECT updated_at FROM did_cache ORDER BY updated_at DESC OFFSET $1 LIMIT 1",
+        i64::from(newer),
+    )
+    .fetch_optional(conn)
+    .await
+}
+
+/// Deletes documents that were fetched at `until` or before, the oldest first, at most `limit`; gives how many. Those that
+/// somebody is writing are left alone: they are new.
+pub(super) async fn delete_documents(conn: &mut PgConnection, until: DateTime<Utc>, limit: u16) -> sqlx::Result<u64> {
+    let deletion = sqlx::query!(
+        r#"
+            DELETE FROM did_cache
+            WHERE did IN (
+                SELECT did FROM did_cache WHERE updated_at <= $1 ORDER BY updated_at LIMIT $2 FOR UPDATE SKIP LOCKED
+            )
+        "#,
+        until,
+        i64::from(limit),
+    );
+    Ok(deletion.execute(conn).await?.rows_affected())
 }

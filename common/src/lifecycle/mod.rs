@@ -22,6 +22,8 @@ use std::sync::Arc;
 use atproto::crypto::{PublicKey, PublicKeyError, SigningKeyError};
 
 use crate::config::Config;
+#[cfg(doc)]
+use crate::identity::DidResolver;
 use crate::identity::HandleRules;
 use crate::keys::RotationKey;
 pub use deletion::{DeletedAccounts, Purged};
@@ -103,6 +105,11 @@ impl Lifecycle {
     /// Workflows of a server with this policy.
     pub fn new(services: Services, policy: Policy) -> Self {
         Self(Arc::new(Workflows { services, policy }))
+    }
+
+    /// Forgets the DID documents that nobody needs any more; see [`DidResolver::forget_old_documents`].
+    pub async fn forget_documents(&self) -> sqlx::Result<u64> {
+        self.0.services.resolver.forget_old_documents().await
     }
 
     /// Which handles this server gives away.

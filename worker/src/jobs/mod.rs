@@ -5,6 +5,7 @@ mod delivery;
 mod event_retention;
 mod expired_tokens;
 mod import_leftovers;
+mod old_documents;
 mod overdue_accounts;
 mod send_code;
 mod send_moderation_mail;
@@ -23,6 +24,7 @@ pub fn all() -> Work {
             event_retention::SCHEDULE,
             expired_tokens::SCHEDULE,
             import_leftovers::SCHEDULE,
+            old_documents::SCHEDULE,
             overdue_accounts::SCHEDULE,
             unannounced_changes::SCHEDULE,
             unfinished_changes::SCHEDULE,
