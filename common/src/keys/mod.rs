@@ -22,7 +22,7 @@ use atproto::syntax::Did;
 use moka::future::Cache;
 
 use crate::db::{AccountId, PgPool};
-pub use reserved::RESERVED_FOR;
+pub use reserved::{MAX_RESERVED, RESERVED_FOR};
 pub use rewrap::{KeyCount, RewrapBatch, Rewrapper, Unopened};
 pub use rotation::{RotationKey, RotationKeyError, RotationSigner};
 pub use seal::{KeyId, KeyVault, SealError, SealedKey, SealingKey};

@@ -1,7 +1,9 @@
 //! Signing keys that are reserved for accounts to come.
 //!
 //! Table: `reserved_signing_key`. Whoever moves here asks for a key first and puts it into their DID; the statement that
-//! creates the account uses the reservation up. One that nobody comes back for is forgotten after [`RESERVED_FOR`].
+//! creates the account uses the reservation up. One that nobody comes back for is forgotten after [`RESERVED_FOR`]; sooner
+//! only if so many are asked for that there are more than [`MAX_RESERVED`]: anybody may ask, so something must give, and
+//! the oldest do. How often one caller may ask is limited where requests come in.
 
 pub(super) mod store;
 
@@ -14,6 +16,11 @@ use super::{KeyError, Keys, SealError, SealedKey};
 
 /// How long a key stays reserved after it was last asked for.
 pub const RESERVED_FOR: Duration = Duration::from_hours(30 * 24);
+/// Keys that are reserved at once.
+pub const MAX_RESERVED: u32 = 100_000;
+
+/// Keys that one statement forgets.
+const FORGOTTEN: u16 = 1000;
 
 impl Keys {
     /// Reserves a key: for an account with this DID, which gets the same one each time, or else for nobody in particular.
@@ -35,9 +42,21 @@ impl Keys {
         opened.transpose()
     }
 
-    /// Forgets the reservations that nobody came back for; gives how many.
+    /// Forgets the reservations that nobody came back for, and the oldest of too many; gives how many.
     pub async fn delete_stale_reservations(&self) -> sqlx::Result<u64> {
-        store::delete_stale(&mut *self.pool.acquire().await?, RESERVED_FOR).await
+        self.delete_reservations(MAX_RESERVED, FORGOTTEN).await
+    }
+
+    async fn delete_reservations(&self, kept: u32, at_once: u16) -> sqlx::Result<u64> {
+        let until = store::find_cut_off(&mut *self.pool.acquire().await?, RESERVED_FOR, kept).await?;
+        let mut deleted = 0;
+        loop {
+            let batch = store::delete_stale(&mut *self.pool.acquire().await?, until, at_once).await?;
+            deleted += batch;
+            if batch < u64::from(at_once) {
+                return Ok(deleted);
+            }
+        }
     }
 }
 
@@ -67,6 +86,24 @@ mod tests {
         assert_eq!(keys[0].delete_stale_reservations().await.unwrap(), 1);
         assert!(keys[0].find_reserved(&alice).await.unwrap().is_none());
         assert!(keys[0].find_reserved(&bob).await.unwrap().is_some());
+    }
+
+    #[tokio::test]
+    async fn the_oldest_of_too_many_are_forgotten() {
+        let db = TestDb::create().await;
+        let keys = Keys::new(db.pool(), KeyVault::new(SealingKey::new(&[1; 32])));
+        let dids: Vec<Did> = (0..7).map(|n| format!("did:web:user{n}.test").parse().unwrap()).collect();
+        for did in &dids {
+            keys.reserve(Some(did)).await.unwrap();
+        }
+        // Whoever comes back is among the newest.
+        keys.reserve(Some(&dids[0])).await.unwrap();
+        assert_eq!(keys.delete_stale_reservations().await.unwrap(), 0);
+        assert_eq!(keys.delete_reservations(3, 2).await.unwrap(), 4);
+        for (n, did) in dids.iter().enumerate() {
+            let is_reserved = keys.find_reserved(did).await.unwrap().is_some();
+            assert_eq!(is_reserved, [0, 5, 6].contains(&n), "{n}");
+        }
     }
 
     #[tokio::test]

@@ -24,7 +24,8 @@ pub struct Output {
     signing_key: PublicKey,
 }
 
-/// Anybody may ask. A DID gets the same key each time, for thirty days from the last time.
+/// Anybody may ask. A DID gets the same key each time, for thirty days from the last time, unless so many ask that there is
+/// no room for all (see `common::keys::MAX_RESERVED`).
 pub async fn handle(State(keys): State<Keys>, XrpcBody(input): XrpcBody<Input>) -> XrpcResult<Output> {
     let signing_key = keys.reserve(input.did.as_ref()).await.map_err(XrpcError::internal)?;
     Ok(XrpcJson(Output { signing_key }))
