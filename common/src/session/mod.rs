@@ -30,6 +30,8 @@ pub const REFRESH_LIFETIME: Duration = Duration::from_hours(90 * 24);
 /// How long a refresh token may be used again after its first use, should the answer have got lost.
 pub const REFRESH_GRACE: Duration = Duration::from_hours(2);
 
+/// Expired tokens that one statement removes.
+const REMOVED: u16 = 1000;
 /// Random bytes of an id.
 const ID_BYTES: usize = 32;
 
@@ -151,9 +153,20 @@ impl Sessions {
             .map(|(id, origin)| Rotated { token: RefreshToken { id, expires_at: rotation.next.expires_at }, origin }))
     }
 
-    /// Removes tokens that expired; gives their number. They are of no use before, this only saves room.
+    /// Removes tokens that expired, some at a time; gives their number. They are of no use before, this only saves room.
     pub async fn delete_expired(&self) -> sqlx::Result<u64> {
-        store::delete_expired(&mut *self.pool.acquire().await?, self.clock.now()).await
+        self.delete_expired_by(REMOVED).await
+    }
+
+    async fn delete_expired_by(&self, limit: u16) -> sqlx::Result<u64> {
+        let (now, mut removed) = (self.clock.now(), 0);
+        loop {
+            let batch = store::delete_expired(&mut *self.pool.acquire().await?, now, limit).await?;
+            removed += batch;
+            if batch < u64::from(limit) {
+                return Ok(removed);
+            }
+        }
     }
 
     /// Ends a session, given any of its tokens. An unknown id is fine: the session ended before.

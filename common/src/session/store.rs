@@ -137,8 +137,18 @@ pub(super) async fn delete_all(conn: &mut PgConnection, account: AccountId) -> s
     Ok(())
 }
 
-/// Deletes the tokens that have expired. Reads the whole table, so it is for quiet hours.
-pub(super) async fn delete_expired(conn: &mut PgConnection, now: DateTime<Utc>) -> sqlx::Result<u64> {
-    let deletion = sqlx::query!("DELETE FROM refresh_token WHERE expires_at <= $1", now);
+/// Deletes tokens that have expired, the oldest first, at most `limit`; gives how many. What somebody else is deleting is
+/// left to them: whoever prolongs a session deletes such tokens, too, in an order of their own.
+pub(super) async fn delete_expired(conn: &mut PgConnection, now: DateTime<Utc>, limit: u16) -> sqlx::Result<u64> {
+    let deletion = sqlx::query!(
+        r#"
+            DELETE FROM refresh_token
+            WHERE id IN (
+                SELECT id FROM refresh_token WHERE expires_at <= $1 ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED
+            )
+        "#,
+        now,
+        i64::from(limit),
+    );
     Ok(deletion.execute(conn).await?.rows_affected())
 }

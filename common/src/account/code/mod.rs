@@ -25,6 +25,8 @@ use crate::jobs;
 pub const CODE_LIFETIME: Duration = Duration::from_mins(15);
 
 /// Letters of each of a code's halves: 50 bits in all.
+/// Codes that one statement forgets.
+const FORGOTTEN: u16 = 1000;
 const HALF: usize = 5;
 /// Random bytes that give at least as many letters.
 const RANDOM_BYTES: usize = 7;
@@ -148,7 +150,14 @@ impl Accounts {
 
     /// Forgets codes that expired some time ago; gives their number. Until then their owners hear that they came too late.
     pub async fn delete_expired_codes(&self) -> sqlx::Result<u64> {
-        store::delete_expired(&mut *self.pool.acquire().await?).await
+        let mut deleted = 0;
+        loop {
+            let batch = store::delete_expired(&mut *self.pool.acquire().await?, FORGOTTEN).await?;
+            deleted += batch;
+            if batch < u64::from(FORGOTTEN) {
+                return Ok(deleted);
+            }
+        }
     }
 }
 

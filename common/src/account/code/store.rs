@@ -111,8 +111,21 @@ pub(super) async fn delete_all(conn: &mut PgConnection, account: AccountId) -> s
     Ok(())
 }
 
-/// Deletes the codes that expired more than a day ago.
-pub(super) async fn delete_expired(conn: &mut PgConnection) -> sqlx::Result<u64> {
-    let deletion = sqlx::query!("DELETE FROM email_token WHERE expires_at < clock_timestamp() - interval '1 day'");
+/// Deletes codes that expired more than a day ago, the oldest first, at most `limit`; gives how many.
+pub(super) async fn delete_expired(conn: &mut PgConnection, limit: u16) -> sqlx::Result<u64> {
+    let deletion = sqlx::query!(
+        r#"
+            DELETE FROM email_token
+            WHERE (account_id, purpose) IN (
+                SELECT account_id, purpose
+                FROM email_token
+                WHERE expires_at < clock_timestamp() - interval '1 day'
+                ORDER BY expires_at
+                LIMIT $1
+                FOR UPDATE SKIP LOCKED
+            )
+        "#,
+        i64::from(limit),
+    );
     Ok(deletion.execute(conn).await?.rows_affected())
 }
