@@ -26,8 +26,9 @@ const REMEMBERED_FOR: Duration = Duration::from_mins(1);
 
 /// Resolves handles that are not of this server; cheap to clone.
 ///
-/// Asks the appview if there is one, since it has most of them at hand. Then the DNS and the handle's own site, both at
-/// once; if they disagree the DNS is right. Then the name servers of `PDS_HANDLE_BACKUP_NAMESERVERS`.
+/// Asks the appview if there is one, since it has most of them at hand. Then those whom the handle's owner has told: the DNS
+/// and the handle's own site, both at once; if they disagree the DNS is right. Then the name servers of
+/// `PDS_HANDLE_BACKUP_NAMESERVERS`.
 #[derive(Clone, Debug)]
 pub struct HandleResolver {
     sources: Arc<Sources>,
@@ -74,6 +75,17 @@ impl HandleResolver {
     /// The DID that `handle` says it stands for; `None` if nobody knows. Whether the DID agrees, its document says.
     pub async fn find_did(&self, handle: &Handle) -> Option<Did> {
         let found = self.sources.find_did(handle).await;
+        self.remember(handle, found).await
+    }
+
+    /// As [`Self::find_did`], from those only whom the handle's owner has told: for whoever gives a handle to an account. What
+    /// an appview has at hand may be old, and is its word alone.
+    pub async fn find_did_of_owner(&self, handle: &Handle) -> Option<Did> {
+        let found = self.sources.find_did_of_owner(handle).await;
+        self.remember(handle, found).await
+    }
+
+    async fn remember(&self, handle: &Handle, found: Option<Did>) -> Option<Did> {
         match &found {
             Some(did) => self.remembered.insert(handle.clone(), did.clone()).await,
             None => self.remembered.invalidate(handle).await,
@@ -87,6 +99,10 @@ impl Sources {
         if let Some(did) = self.in_time(self.ask_appview(handle)).await {
             return Some(did);
         }
+        self.find_did_of_owner(handle).await
+    }
+
+    async fn find_did_of_owner(&self, handle: &Handle) -> Option<Did> {
         if let Some(did) = self.ask_owner(handle).await {
             return Some(did);
         }
@@ -152,14 +168,12 @@ mod tests {
     use axum::{Json, Router};
     use futures_util::FutureExt as _;
     use futures_util::future::join_all;
-    use hickory_resolver::proto::op::{Message, MessageType, ResponseCode};
-    use hickory_resolver::proto::rr::rdata::TXT;
-    use hickory_resolver::proto::rr::{RData, Record};
     use serde_json::json;
     use tokio::net::{TcpListener, UdpSocket};
 
     use super::*;
     use crate::config::Config;
+    use crate::testing::NameServer;
 
     const TIMEOUT: Duration = Duration::from_millis(500);
 
@@ -176,35 +190,6 @@ mod tests {
         HandleResolver::new(web, appview.map(|url| (url, client)), &config.identity)
     }
 
-    /// A name server that knows one handle; gives its address.
-    async fn name_server(handle: &'static str, text: &'static str) -> String {
-        let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-        let address = socket.local_addr().unwrap().to_string();
-        tokio::spawn(async move {
-            let mut buffer = [0; 512];
-            while let Ok((length, peer)) = socket.recv_from(&mut buffer).await {
-                let query = Message::from_vec(&buffer[..length]).unwrap();
-                socket.send_to(&answer(query, handle, text).to_vec().unwrap(), peer).await.unwrap();
-            }
-        });
-        address
-    }
-
-    fn answer(query: Message, handle: &str, text: &str) -> Message {
-        let question = query.queries[0].clone();
-        let mut reply = query;
-        reply.metadata.message_type = MessageType::Response;
-        if question.name().to_utf8() == format!("_atproto.{handle}.") {
-            // A long text comes in pieces.
-            let (front, back) = text.split_at(text.len() / 2);
-            let data = RData::TXT(TXT::new(vec![front.to_owned(), back.to_owned()]));
-            reply.add_answer(Record::from_rdata(question.name().clone(), 60, data));
-        } else {
-            reply.metadata.response_code = ResponseCode::NXDomain;
-        }
-        reply
-    }
-
     #[tokio::test]
     async fn the_appview_is_asked_first() {
         let known = |Query(query): Query<HashMap<String, String>>| async move {
@@ -218,6 +203,7 @@ mod tests {
         let resolver = resolver(Some(url.parse().unwrap()), Vec::new());
         assert_eq!(resolver.find_did(&handle("alice.test")).await.map(String::from).as_deref(), Some("did:plc:alice"));
         assert_eq!(resolver.find_did(&handle("bob.test")).await, None);
+        assert_eq!(resolver.find_did_of_owner(&handle("alice.test")).await, None, "the owner has told nobody");
     }
 
     #[tokio::test]
@@ -270,9 +256,12 @@ mod tests {
 
     #[tokio::test]
     async fn the_backup_name_servers_are_asked_last() {
-        let server = name_server("alice.test", "did=did:plc:alice").await;
-        let resolver = resolver(None, vec!["no.such.server.invalid".to_owned(), server]);
-        assert_eq!(resolver.find_did(&handle("alice.test")).await.map(String::from).as_deref(), Some("did:plc:alice"));
+        let server = NameServer::start(&[("alice.test", "did:plc:alice")]).await;
+        let resolver = resolver(None, vec!["no.such.server.invalid".to_owned(), server.address()]);
+        let alice = handle("alice.test");
+        for found in [resolver.find_did(&alice).await, resolver.find_did_of_owner(&alice).await] {
+            assert_eq!(found.map(String::from).as_deref(), Some("did:plc:alice"));
+        }
         assert_eq!(resolver.find_did(&handle("bob.test")).await, None);
     }
 }

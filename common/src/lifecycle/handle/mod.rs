@@ -222,7 +222,7 @@ impl Workflows {
     /// True if nothing speaks against it that `handle` stands for `did`: below our domains we say so, elsewhere its owner.
     pub(super) async fn stands_for(&self, handle: &Handle, did: &Did) -> bool {
         self.policy.handles.is_service_handle(handle)
-            || self.services.handle_resolver.find_did(handle).await.as_ref() == Some(did)
+            || self.services.handle_resolver.find_did_of_owner(handle).await.as_ref() == Some(did)
     }
 }
 

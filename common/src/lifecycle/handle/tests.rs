@@ -56,7 +56,10 @@ async fn each_refusal_changes_nothing() {
     let mut world = world().await;
     let [alice, bob, carol] =
         [world.create_account("alice").await, world.create_account("bob").await, world.create_account("carol").await];
-    let appview = Site::appview(&[("alice.example.com", &alice.did), ("bob.example.com", &bob.did)]).await;
+    let owners = [("alice.example.com", alice.did.as_str()), ("bob.example.com", bob.did.as_str())];
+    let _name_server = world.with_names(&owners).await;
+    // It has no say in whose a handle is.
+    let appview = Site::appview(&[("nobody.example.com", &alice.did), ("bob.example.com", &alice.did)]).await;
     world.appview = Some(appview.url());
     let replica = world.replica();
     replica.take_down(&carol.did, None).await.unwrap();

@@ -11,7 +11,7 @@ use futures_util::future::join_all;
 use super::Draft;
 use crate::account::AccountStatus as Status;
 use crate::config::{Config, PlcRotationKey};
-use crate::lifecycle::tests::world::{Site, WebDid, World, request, world};
+use crate::lifecycle::tests::world::{WebDid, World, request, world};
 use crate::lifecycle::{CreateAccountError, Lifecycle, NewAccount, Policy, PolicyError};
 use crate::testing::{Fault, seed, traces};
 
@@ -258,8 +258,8 @@ async fn a_did_of_ones_own_must_be_proven_and_new_here() {
     let mut world = world().await;
     let web = WebDid::start().await;
     let here = world.create_account("alice").await;
-    let appview = Site::appview(&[("bob.example.com", &web.did), ("carol.example.com", &here.did)]).await;
-    world.appview = Some(appview.url());
+    let owners = [("bob.example.com", web.did.as_str()), ("carol.example.com", here.did.as_str())];
+    let _name_server = world.with_names(&owners).await;
     let replica = world.replica();
     let elsewhere = |handle: &str, did: &Did| NewAccount { handle: handle.to_owned(), ..moving("bob", did) };
     let refusal = async |new: NewAccount| replica.create_account(new).await.unwrap_err();

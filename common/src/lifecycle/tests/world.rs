@@ -23,7 +23,7 @@ use crate::keys::{KeyVault, Keys};
 use crate::lifecycle::{CreatedAccount, Lifecycle, NewAccount, Policy, Services};
 use crate::repo::{CommitRef, PreparedRecord, PreparedWrite, RecordPath, Repos, WriteError};
 use crate::sequencer::{PageLimit, START, Sequencer, StoredEvent};
-use crate::testing::{FakePlc, TestDb};
+use crate::testing::{FakePlc, NameServer, TestDb};
 
 /// A collection without schema.
 pub(in crate::lifecycle) const THING: &str = "com.example.thing";
@@ -32,7 +32,7 @@ pub(in crate::lifecycle) struct World {
     pub(in crate::lifecycle) db: TestDb,
     pub(in crate::lifecycle) plc: FakePlc,
     pub(in crate::lifecycle) config: Config,
-    /// Who says what handles of other domains stand for.
+    /// Who has the handles of other domains at hand.
     pub(in crate::lifecycle) appview: Option<Url>,
 }
 
@@ -55,6 +55,13 @@ pub(in crate::lifecycle) fn request(name: &str) -> NewAccount {
 }
 
 impl World {
+    /// Lets the replicas that start from now on know what handles of other domains stand for.
+    pub(in crate::lifecycle) async fn with_names(&mut self, owners: &[(&str, &str)]) -> NameServer {
+        let server = NameServer::start(owners).await;
+        self.config.identity.handle_backup_nameservers = vec![server.address()];
+        server
+    }
+
     /// The workflows of a replica of its own.
     pub(in crate::lifecycle) fn replica(&self) -> Lifecycle {
         self.replica_on(self.db.other_pool())
