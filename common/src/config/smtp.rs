@@ -32,9 +32,9 @@ pub enum SmtpSecurity {
     Tls,
     /// By STARTTLS: the option `requireTLS=true`.
     StartTls,
-    /// By STARTTLS if the server offers it: `smtp`.
+    /// By STARTTLS if the server offers it: `smtp`. Without it no password is sent.
     Opportunistic,
-    /// Not at all: the option `ignoreTLS=true`.
+    /// Not at all, not even the password: the option `ignoreTLS=true`, for a way on which nobody else can listen.
     Never,
 }
 

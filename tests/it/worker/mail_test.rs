@@ -85,8 +85,8 @@ async fn what_is_wrong_is_said_at_the_step_where_it_shows() {
         (format!("smtp://nowhere.invalid:{plain_port}"), None, "DNS", "", "nowhere.invalid"),
         (format!("smtp://localhost:{closed}"), None, "connect", "refused", "firewall"),
         (format!("smtps://localhost:{plain_port}"), None, "greeting", "", "smtp://"),
-        (format!("smtp://localhost:{plain_port}?requireTLS=true"), None, "STARTTLS", "not supported", "port"),
-        (format!("smtp://me:pass@localhost:{plain_port}"), None, "AUTH", "not encrypted", ""),
+        (format!("smtp://localhost:{plain_port}?requireTLS=true"), None, "STARTTLS", "no encryption", "port"),
+        (format!("smtp://me:pass@localhost:{plain_port}"), None, "STARTTLS", "password is not sent", "ignoreTLS=true"),
         (format!("smtp://me:wrong@localhost:{tls_port}"), trusted, "AUTH", "535 5.7.8", "5 characters"),
         (format!("smtp://localhost:{tls_port}"), trusted, "MAIL FROM", "530 5.7.0 log in first", ""),
         (format!("smtp://me:pass@localhost:{tls_port}"), None, "STARTTLS", "certificate", "SSL_CERT_FILE"),
@@ -106,6 +106,20 @@ async fn what_is_wrong_is_said_at_the_step_where_it_shows() {
         assert_eq!(ended.code, 0, "{ended:?}");
         assert_eq!(ended.out.contains("! the password went over the wire"), harmless.contains("ignore"), "{ended:?}");
     }
+}
+
+/// As where somebody in between takes the offer of STARTTLS away.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_password_is_sent_in_clear_unless_the_operator_says_so() {
+    let stage = Stage::new("").await;
+    let manners = Manners { encryption: Encryption::None, login: Some(login()), ..Manners::default() };
+    let catcher = catcher(&stage.folder.path().join("mail"), manners).await;
+    let ended = attempt(&stage.operator, &catcher.url(), None).await;
+    assert_eq!(ended.code, 1, "{ended:?}");
+    assert!(ended.out.contains("FAILED  STARTTLS") && !ended.out.contains("AUTH"), "{ended:?}");
+    let ended = attempt(&stage.operator, &format!("{}?ignoreTLS=true", catcher.url()), None).await;
+    assert_eq!(ended.code, 0, "{ended:?}");
+    assert_eq!(catcher.until(1).await.unwrap().len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -87,6 +87,11 @@ fn hint(failure: &Failure, transport: &MailTransport) -> String {
         }
         Step::Greet if server.port == 465 => "port 465 wants encryption from the start: write smtps://".to_owned(),
         Step::Greet => "is this the port of a mail server? It may want encryption from the start: smtps://".to_owned(),
+        Step::StartTls if server.security == SmtpSecurity::Opportunistic && server.credentials.is_some() => {
+            "is this the right port? Only if nobody else can listen on the way, as to a server on this machine, add \
+             ?ignoreTLS=true"
+                .to_owned()
+        }
         Step::StartTls => "the server does not encrypt here: is this the right port?".to_owned(),
         Step::LogIn => log_in_hint(transport),
         Step::MailFrom => format!(

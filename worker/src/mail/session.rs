@@ -184,15 +184,23 @@ impl Dialer {
     }
 
     async fn start_tls(&self, connection: &mut AsyncSmtpConnection, witness: Witness<'_>) -> Result<(), Failure> {
+        // Whoever sits in between can take the offer away, to read the password; what stays readable is a mail.
+        // Reference: it shows the password all the same.
+        let has_password = self.server.credentials.is_some();
         let is_required = match self.server.security {
             SmtpSecurity::Tls | SmtpSecurity::Never => return Ok(()),
             SmtpSecurity::StartTls => true,
-            SmtpSecurity::Opportunistic => false,
+            SmtpSecurity::Opportunistic => has_password,
         };
-        let Some(tls) = self.tls.clone().filter(|_| is_required || connection.can_starttls()) else {
-            witness(Step::StartTls, "not offered: not encrypted".to_owned());
-            return Ok(());
-        };
+        if !connection.can_starttls() {
+            if !is_required {
+                witness(Step::StartTls, "not offered: not encrypted".to_owned());
+                return Ok(());
+            }
+            let reason = if has_password { ", and the password is not sent without" } else { "" };
+            return Err(Failure::of(Step::StartTls, format!("the server offers no encryption{reason}")));
+        }
+        let Some(tls) = self.tls.clone() else { return Ok(()) };
         let started = within(Step::StartTls, STEP_LIMIT, connection.starttls(tls, &self.hello)).await?;
         started.map_err(|error| Failure::from_smtp(Step::StartTls, &error))?;
         witness(Step::StartTls, "encrypted".to_owned());
