@@ -27,7 +27,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 
 pub use client_ip::ClientIp;
 pub(crate) use connection::Limits;
-pub use language::PreferredLanguage;
+pub use language::PreferredLanguages;
 pub(crate) use metrics::metrics_router;
 pub(crate) use request_log::RequestSummary;
 pub(crate) use serve::serve;

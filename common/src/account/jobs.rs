@@ -18,7 +18,7 @@ pub struct SendCode {
     pub did: Did,
     /// What the code is good for.
     pub purpose: CodePurpose,
-    /// The language tag that the caller likes best, as `de` or `pt-BR`, if the request said so.
+    /// The language tags that the caller likes, the best first, as `pt-BR, pt, en`, if the request said so.
     pub locale: Option<String>,
 }
 

@@ -78,9 +78,9 @@ async fn a_code_that_was_used_is_not_mailed_and_others_are_in_the_language_that_
     accounts.consume_code(&stage.alice.did, CodePurpose::ConfirmEmail, code.as_str()).await.unwrap();
     for (purpose, locale) in [
         (CodePurpose::DeleteAccount, "de-AT"),
-        (CodePurpose::PlcOperation, "ja"),
+        (CodePurpose::PlcOperation, "tlh, ja, de"),
         (CodePurpose::UpdateEmail, "pt"),
-        (CodePurpose::ResetPassword, "tlh"),
+        (CodePurpose::ResetPassword, "tlh, x-elvish"),
     ] {
         stage.request(purpose, Some(locale)).await;
     }

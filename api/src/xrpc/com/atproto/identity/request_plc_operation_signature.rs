@@ -7,7 +7,7 @@ use common::lifecycle::{PlcOperationError, is_plc};
 use super::super::server::send_code;
 use super::find_account;
 use crate::auth::FullLeavingAuth;
-use crate::http::PreferredLanguage;
+use crate::http::PreferredLanguages;
 use crate::state::AppState;
 use crate::xrpc::{Method, NoInput, XrpcError};
 
@@ -18,12 +18,12 @@ pub const METHOD: Method = Method::procedure("com.atproto.identity.requestPlcOpe
 pub async fn handle(
     State(app): State<AppState>,
     auth: FullLeavingAuth,
-    language: PreferredLanguage,
+    languages: PreferredLanguages,
     _: NoInput,
 ) -> Result<(), XrpcError> {
     let account = find_account(&app, auth.did()).await?;
     if !is_plc(&account.did) {
         return Err(PlcOperationError::NotPlc.into());
     }
-    send_code(&app.accounts, &account, CodePurpose::PlcOperation, language).await
+    send_code(&app.accounts, &account, CodePurpose::PlcOperation, languages).await
 }

@@ -38,7 +38,7 @@ use serde::Serialize;
 
 use crate::{
     auth::account_not_found,
-    http::PreferredLanguage,
+    http::PreferredLanguages,
     state::AppState,
     xrpc::{Routes, Shared, XrpcError},
 };
@@ -139,7 +139,7 @@ pub(super) async fn send_code(
     accounts: &Accounts,
     account: &Account,
     purpose: CodePurpose,
-    PreferredLanguage(locale): PreferredLanguage,
+    PreferredLanguages(locale): PreferredLanguages,
 ) -> Result<(), XrpcError> {
     require_email(account)?;
     let request = SendCode { did: account.did.clone(), purpose, locale };

@@ -6,7 +6,7 @@ use common::account::{Accounts, CodePurpose};
 use super::send_code;
 use crate::{
     auth::{Checked, FullAuth},
-    http::PreferredLanguage,
+    http::PreferredLanguages,
     xrpc::{Method, NoInput, XrpcError},
 };
 
@@ -17,10 +17,10 @@ pub const METHOD: Method = Method::procedure("com.atproto.server.requestAccountD
 pub async fn handle(
     State(accounts): State<Accounts>,
     Checked { account, .. }: Checked<FullAuth>,
-    language: PreferredLanguage,
+    languages: PreferredLanguages,
     _: NoInput,
 ) -> Result<(), XrpcError> {
-    send_code(&accounts, &account, CodePurpose::DeleteAccount, language).await
+    send_code(&accounts, &account, CodePurpose::DeleteAccount, languages).await
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use common::account::{Accounts, CodePurpose};
 use super::send_code;
 use crate::{
     auth::{AccessAuth, Checked},
-    http::PreferredLanguage,
+    http::PreferredLanguages,
     xrpc::{Method, NoInput, XrpcError},
 };
 
@@ -17,8 +17,8 @@ pub const METHOD: Method = Method::procedure("com.atproto.server.requestEmailCon
 pub async fn handle(
     State(accounts): State<Accounts>,
     Checked { account, .. }: Checked<AccessAuth>,
-    language: PreferredLanguage,
+    languages: PreferredLanguages,
     _: NoInput,
 ) -> Result<(), XrpcError> {
-    send_code(&accounts, &account, CodePurpose::ConfirmEmail, language).await
+    send_code(&accounts, &account, CodePurpose::ConfirmEmail, languages).await
 }

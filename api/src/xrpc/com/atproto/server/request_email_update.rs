@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::{require_email, send_code};
 use crate::{
     auth::{Checked, FullAuth},
-    http::PreferredLanguage,
+    http::PreferredLanguages,
     xrpc::{Method, NoInput, XrpcJson, XrpcResult},
 };
 
@@ -25,13 +25,13 @@ pub struct Output {
 pub async fn handle(
     State(accounts): State<Accounts>,
     Checked { account, .. }: Checked<FullAuth>,
-    language: PreferredLanguage,
+    languages: PreferredLanguages,
     _: NoInput,
 ) -> XrpcResult<Output> {
     require_email(&account)?;
     let token_required = account.email_confirmed_at.is_some();
     if token_required {
-        send_code(&accounts, &account, CodePurpose::UpdateEmail, language).await?;
+        send_code(&accounts, &account, CodePurpose::UpdateEmail, languages).await?;
     }
     Ok(XrpcJson(Output { token_required }))
 }

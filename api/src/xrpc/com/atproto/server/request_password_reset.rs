@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use crate::{
     auth::EvenTime,
-    http::PreferredLanguage,
+    http::PreferredLanguages,
     xrpc::{Method, XrpcBody, XrpcError},
 };
 
@@ -24,7 +24,7 @@ pub struct Input {
 /// Reference: it tells an unknown address from a known one.
 pub async fn handle(
     State(accounts): State<Accounts>,
-    PreferredLanguage(locale): PreferredLanguage,
+    PreferredLanguages(locale): PreferredLanguages,
     XrpcBody(input): XrpcBody<Input>,
 ) -> Result<(), XrpcError> {
     let answer = EvenTime::start();
