@@ -25,6 +25,7 @@ impl Run for SendCode {
             purpose: self.purpose,
             code: found.code.as_str(),
             minutes: CODE_LIFETIME.as_secs() / 60,
+            expires_at: found.expires_at,
             to: &found.email,
             handle: found.handle.as_ref().map_or(Handle::INVALID, Handle::as_str),
         };

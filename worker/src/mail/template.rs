@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context as _, ensure};
+use chrono::{DateTime, Utc};
 use common::account::CodePurpose;
 use minijinja::syntax::SyntaxConfig;
 use minijinja::{Environment, UndefinedBehavior, Value, context};
@@ -28,6 +29,8 @@ pub struct Code<'a> {
     pub code: &'a str,
     /// How long it lasts in all, in minutes.
     pub minutes: u64,
+    /// When it ends: what tells its mail from all others.
+    pub expires_at: DateTime<Utc>,
     /// Where to.
     pub to: &'a str,
     /// The account's handle.
@@ -73,7 +76,8 @@ impl Templates {
         for locale in Locale::all() {
             for purpose in CodePurpose::ALL {
                 let (code, handle) = ("ABCDE-23456", "alice.test");
-                let sample = Code { purpose, code, minutes: 15, to: "alice@mail.test", handle };
+                let expires_at = DateTime::UNIX_EPOCH;
+                let sample = Code { purpose, code, minutes: 15, expires_at, to: "alice@mail.test", handle };
                 let mail = self.write(&sample, locale)?;
                 for (part, extension) in [(&mail.html, "html"), (&mail.text, "txt")] {
                     let name = self.find(locale, purpose, extension).unwrap_or_default();
@@ -95,7 +99,8 @@ impl Templates {
             html: part("html")?.unwrap_or_default(),
             text: part("txt")?.unwrap_or_default(),
             language: Some(locale.tag),
-            identity: format!("{} {}", code.purpose, code.code),
+            // Not by the code, which others who see the header might then find out by trying.
+            identity: format!("{} {}", code.purpose, code.expires_at.timestamp_micros()),
         })
     }
 
@@ -182,7 +187,7 @@ mod tests {
 
     fn code(purpose: CodePurpose) -> Code<'static> {
         let (code, to, handle) = ("ABCDE-23456", "alice@mail.test", "<b>&alice.test");
-        Code { purpose, code, minutes: 15, to, handle }
+        Code { purpose, code, minutes: 15, expires_at: DateTime::UNIX_EPOCH, to, handle }
     }
 
     fn load(folder: Option<&Path>) -> anyhow::Result<Templates> {
@@ -197,6 +202,18 @@ mod tests {
             fs::write(path, text).unwrap();
         }
         folder
+    }
+
+    #[test]
+    fn each_code_has_a_mail_of_its_own_that_does_not_give_it_away() {
+        let templates = load(None).unwrap();
+        let identity = |code: &Code<'_>| templates.code(code, None).unwrap().identity;
+        let first = code(CodePurpose::ConfirmEmail);
+        let later = Code { expires_at: first.expires_at + chrono::TimeDelta::seconds(1), ..first };
+        assert_eq!(identity(&first), identity(&first), "sent twice, it is one mail");
+        assert_ne!(identity(&first), identity(&later), "chance may give the same code twice");
+        assert_ne!(identity(&first), identity(&code(CodePurpose::UpdateEmail)));
+        assert!(!identity(&first).contains(first.code));
     }
 
     #[test]

@@ -13,6 +13,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use atproto::syntax::{Did, Handle};
+use chrono::{DateTime, Utc};
 use data_encoding::BASE32_NOPAD;
 use sha2::{Digest as _, Sha256};
 use sqlx::PgConnection;
@@ -24,9 +25,9 @@ use crate::jobs;
 /// How long a code is good.
 pub const CODE_LIFETIME: Duration = Duration::from_mins(15);
 
-/// Letters of each of a code's halves: 50 bits in all.
 /// Codes that one statement forgets.
 const FORGOTTEN: u16 = 1000;
+/// Letters of each of a code's halves: 50 bits in all.
 const HALF: usize = 5;
 /// Random bytes that give at least as many letters.
 const RANDOM_BYTES: usize = 7;
@@ -89,6 +90,8 @@ pub struct CodeMail {
     pub handle: Option<Handle>,
     /// The code.
     pub code: EmailCode,
+    /// How long it is good. No other code of the account for the purpose is good for exactly as long.
+    pub expires_at: DateTime<Utc>,
 }
 
 impl fmt::Debug for CodeMail {

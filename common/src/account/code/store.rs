@@ -38,7 +38,8 @@ pub(super) async fn find_mail(
             SELECT
                 a.email AS "email!",
                 a.handle AS "handle: TextColumn<Handle>",
-                t.token AS "token: TextColumn<EmailCode>"
+                t.token AS "token: TextColumn<EmailCode>",
+                t.expires_at
             FROM account a
             JOIN email_token t ON t.account_id = a.id
             WHERE a.did = $1 AND a.email IS NOT NULL AND t.purpose = $2 AND t.expires_at > clock_timestamp()
@@ -48,7 +49,12 @@ pub(super) async fn find_mail(
     )
     .fetch_optional(conn)
     .await?;
-    Ok(row.map(|row| CodeMail { email: row.email, handle: row.handle.map(|handle| handle.0), code: row.token.0 }))
+    Ok(row.map(|row| CodeMail {
+        email: row.email,
+        handle: row.handle.map(|handle| handle.0),
+        code: row.token.0,
+        expires_at: row.expires_at,
+    }))
 }
 
 /// Whose code has this digest, and whether it is good still.
