@@ -100,25 +100,12 @@ pub async fn set_email(
 
 #[cfg(test)]
 mod tests {
-    use atproto::syntax::Did;
     use futures_util::future::join_all;
 
     use super::*;
-    use crate::account::{Account, SendCode};
-    use crate::testing::{TestDb, seed};
-
-    struct World {
-        db: TestDb,
-        accounts: Accounts,
-        alice: AccountId,
-        did: Did,
-    }
-
-    async fn world() -> World {
-        let db = TestDb::create().await;
-        let alice = seed::account(&db.pool(), "alice.test").await;
-        World { accounts: Accounts::new(db.pool()), alice, did: seed::did_of("alice.test").parse().unwrap(), db }
-    }
+    use crate::account::SendCode;
+    use crate::account::scene::{World, world};
+    use crate::testing::seed;
 
     impl World {
         async fn code(&self, purpose: CodePurpose) -> String {
@@ -133,10 +120,6 @@ mod tests {
 
         async fn change(&self, email: &str, code: Option<&str>) -> Result<(), ChangeEmailError> {
             self.accounts.change_email(self.alice, &email.parse().unwrap(), code).await
-        }
-
-        async fn account(&self) -> Account {
-            self.accounts.find_by_did(&self.did).await.unwrap().unwrap()
         }
     }
 

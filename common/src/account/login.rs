@@ -112,25 +112,11 @@ impl Accounts {
 
 #[cfg(test)]
 mod tests {
-    use atproto::syntax::Did;
-
     use super::*;
     use crate::account::AccountId;
     use crate::account::password::outdated;
-    use crate::testing::{TestDb, seed};
-
-    struct World {
-        db: TestDb,
-        accounts: Accounts,
-        alice: AccountId,
-        did: Did,
-    }
-
-    async fn world() -> World {
-        let db = TestDb::create().await;
-        let alice = seed::account(&db.pool(), "alice.test").await;
-        World { accounts: Accounts::new(db.pool()), alice, did: seed::did_of("alice.test").parse().unwrap(), db }
-    }
+    use crate::account::scene::{World, world};
+    use crate::testing::seed;
 
     impl World {
         async fn set_password(&self, hash: &PasswordHash) {
@@ -183,7 +169,7 @@ mod tests {
     #[tokio::test]
     async fn an_app_password_signs_in_but_is_not_the_main_one() {
         let world = world().await;
-        let account = world.accounts.find_by_did(&world.did).await.unwrap().unwrap();
+        let account = world.account().await;
         let (made, text) = world.accounts.create_app_password(&account, "phone", true).await.unwrap();
         assert!(matches!(world.sign_in(text.expose()).await, Some(Credential::AppPassword(found)) if found == made));
         assert!(world.sign_in("aaaa-aaaa-aaaa-aaaa").await.is_none());

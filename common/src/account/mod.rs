@@ -16,6 +16,8 @@ mod login;
 mod moderation_mail;
 mod password;
 mod registry;
+#[cfg(test)]
+mod scene;
 mod store;
 
 use atproto::syntax::{Did, Handle};

@@ -1,15 +1,8 @@
 //! App passwords against a real database.
 
 use super::*;
-use crate::testing::{TestDb, seed};
-
-async fn with_alice() -> (TestDb, Accounts, Account) {
-    let db = TestDb::create().await;
-    seed::account(&db.pool(), "alice.test").await;
-    let accounts = Accounts::new(db.pool());
-    let alice = accounts.find_by_handle(&"alice.test".parse().unwrap()).await.unwrap().unwrap();
-    (db, accounts, alice)
-}
+use crate::account::scene::world;
+use crate::testing::seed;
 
 fn parse(text: &str) -> Option<AppPasswordText> {
     AppPasswordText::parse(&text.into())
@@ -30,7 +23,8 @@ fn only_the_form_of_an_app_password_is_looked_up() {
 
 #[tokio::test]
 async fn a_password_is_found_by_its_text_until_it_is_revoked() {
-    let (db, accounts, alice) = with_alice().await;
+    let world = world().await;
+    let (db, accounts, alice) = (&world.db, &world.accounts, world.account().await);
     let (made, text) = accounts.create_app_password(&alice, "phone", false).await.unwrap();
     let (privileged, other) = accounts.create_app_password(&alice, "chat 🐦", true).await.unwrap();
     assert_eq!(accounts.list_app_passwords(alice.id).await.unwrap(), [made.clone(), privileged.clone()]);
@@ -50,7 +44,8 @@ async fn a_password_is_found_by_its_text_until_it_is_revoked() {
 
 #[tokio::test]
 async fn names_are_checked_and_kept_apart() {
-    let (_db, accounts, alice) = with_alice().await;
+    let world = world().await;
+    let (accounts, alice) = (&world.accounts, world.account().await);
     let long = "x".repeat(MAX_APP_PASSWORD_NAME + 1);
     for name in ["", " ", " phone", "phone\n", "a\u{0}b", "a\u{85}b", &long] {
         let result = accounts.create_app_password(&alice, name, false).await;
@@ -64,7 +59,8 @@ async fn names_are_checked_and_kept_apart() {
 
 #[tokio::test]
 async fn an_account_has_not_more_than_so_many() {
-    let (_db, accounts, alice) = with_alice().await;
+    let world = world().await;
+    let (accounts, alice) = (&world.accounts, world.account().await);
     for n in 0..MAX_APP_PASSWORDS {
         accounts.create_app_password(&alice, &n.to_string(), false).await.unwrap();
     }

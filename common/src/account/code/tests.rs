@@ -3,33 +3,22 @@
 use futures_util::future::join_all;
 
 use super::*;
-use crate::testing::{TestDb, seed};
-
-struct World {
-    db: TestDb,
-    accounts: Accounts,
-    alice: Did,
-}
-
-async fn world() -> World {
-    let db = TestDb::create().await;
-    seed::account(&db.pool(), "alice.test").await;
-    World { accounts: Accounts::new(db.pool()), alice: seed::did_of("alice.test").parse().unwrap(), db }
-}
+use crate::account::scene::{World, world};
+use crate::testing::seed;
 
 impl World {
     async fn request(&self, purpose: CodePurpose) -> EmailCode {
-        let request = SendCode { did: self.alice.clone(), purpose, locale: None };
+        let request = SendCode { did: self.did.clone(), purpose, locale: None };
         self.accounts.request_code(&request).await.unwrap();
         self.find(purpose).await.unwrap()
     }
 
     async fn find(&self, purpose: CodePurpose) -> Option<EmailCode> {
-        self.accounts.find_code(&self.alice, purpose).await.unwrap().map(|mail| mail.code)
+        self.accounts.find_code(&self.did, purpose).await.unwrap().map(|mail| mail.code)
     }
 
     async fn consume(&self, purpose: CodePurpose, code: &str) -> Result<(), String> {
-        self.accounts.consume_code(&self.alice, purpose, code).await.map_err(|error| error.to_string())
+        self.accounts.consume_code(&self.did, purpose, code).await.map_err(|error| error.to_string())
     }
 }
 
@@ -56,7 +45,7 @@ async fn a_code_says_where_it_goes_and_is_good_once() {
     let world = world().await;
     assert_eq!(world.find(CONFIRM).await, None);
     let code = world.request(CONFIRM).await;
-    let mail = world.accounts.find_code(&world.alice, CONFIRM).await.unwrap().unwrap();
+    let mail = world.accounts.find_code(&world.did, CONFIRM).await.unwrap().unwrap();
     assert_eq!((mail.email.as_str(), mail.handle.unwrap().as_str()), ("alice@mail.test", "alice.test"));
     assert_eq!(world.consume(CONFIRM, &code.as_str().to_ascii_lowercase()).await, Ok(()));
     assert_eq!(world.consume(CONFIRM, code.as_str()).await, Err("Token is invalid".to_owned()));
@@ -111,7 +100,7 @@ async fn a_code_leads_to_its_owner() {
         found.map_err(|error| error.to_string())
     };
     let code = world.request(CodePurpose::ResetPassword).await;
-    let alice = world.accounts.find_by_did(&world.alice).await.unwrap().unwrap().id;
+    let alice = world.accounts.find_by_did(&world.did).await.unwrap().unwrap().id;
     assert_eq!(owner(code.as_str()).await, Ok(alice));
     assert_eq!(owner(code.as_str()).await, Ok(alice), "looking does not use it up");
     let other = world.request(CONFIRM).await;
@@ -125,8 +114,8 @@ async fn a_code_leads_to_its_owner() {
 #[tokio::test]
 async fn nothing_is_made_for_an_account_that_is_gone() {
     let world = world().await;
-    seed::delete_account(&world.db.pool(), world.alice.as_str()).await;
-    let request = SendCode { did: world.alice.clone(), purpose: CONFIRM, locale: None };
+    seed::delete_account(&world.db.pool(), world.did.as_str()).await;
+    let request = SendCode { did: world.did.clone(), purpose: CONFIRM, locale: None };
     world.accounts.request_code(&request).await.unwrap();
     assert_eq!(world.find(CONFIRM).await, None);
 }
@@ -136,7 +125,7 @@ async fn of_many_who_use_one_code_on_two_replicas_one_wins() {
     let world = world().await;
     let code = world.request(CONFIRM).await;
     let replicas = [world.accounts.clone(), Accounts::new(world.db.other_pool())];
-    let tries = (0..16).map(|turn| replicas[turn % 2].consume_code(&world.alice, CONFIRM, code.as_str()));
+    let tries = (0..16).map(|turn| replicas[turn % 2].consume_code(&world.did, CONFIRM, code.as_str()));
     let results = join_all(tries).await;
     assert_eq!(results.iter().filter(|result| result.is_ok()).count(), 1);
     assert!(results.iter().all(|result| matches!(result, Ok(()) | Err(CodeError::Invalid))), "{results:?}");
