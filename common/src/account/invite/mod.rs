@@ -1,7 +1,9 @@
 //! Invitation codes.
 //!
 //! The operator makes codes for anybody, and users earn them: one for each interval of membership, of which at most five wait
-//! to be used (`PDS_INVITE_INTERVAL`). The statement that creates an account counts a code's uses under a lock.
+//! to be used (`PDS_INVITE_INTERVAL`). What somebody has earned is made when they look at their codes
+//! ([`Invites::list_of`]), and not by a schedule: nobody else could use a code before, and most accounts never look. The
+//! statement that creates an account counts a code's uses under a lock.
 //!
 //! Codes are not secrets of anybody's account, but each is worth an account: the audit log names those that were stopped,
 //! and only counts those that were made.
