@@ -178,6 +178,32 @@ pub async fn app_password(pool: &PgPool, account: AccountId, name: &str, privile
     query.execute(pool).await.expect("an app password");
 }
 
+/// Gives an account an app password as the reference server stores it.
+///
+/// # Panics
+/// If Postgres refuses.
+pub async fn app_password_of_reference(pool: &PgPool, account: AccountId, name: &str, hash: &str) {
+    let query = sqlx::query!(
+        "INSERT INTO app_password (account_id, name, scrypt_hash, privileged) VALUES ($1, $2, $3, false)",
+        account.get(),
+        name,
+        hash,
+    );
+    query.execute(pool).await.expect("an app password");
+}
+
+/// True if an account has app passwords that are stored as the reference server does.
+///
+/// # Panics
+/// If Postgres refuses.
+pub async fn has_reference_hashes(pool: &PgPool, account: AccountId) -> bool {
+    let query = sqlx::query_scalar!(
+        r#"SELECT EXISTS (SELECT FROM app_password WHERE account_id = $1 AND scrypt_hash IS NOT NULL) AS "has!""#,
+        account.get(),
+    );
+    query.fetch_one(pool).await.expect("an answer")
+}
+
 /// Makes every code that was sent by e-mail so much older.
 ///
 /// # Panics

@@ -1,6 +1,8 @@
 //! App passwords: further passwords of an account, made by the server, that may do less than the main one.
 //!
 //! A session opened with one ends when it is revoked: the rows of its refresh tokens hang on the row here.
+//!
+//! One that came here from the reference server is known by the hash that it stored, until somebody signs in with it.
 
 mod store;
 #[cfg(test)]
@@ -14,7 +16,7 @@ use data_encoding::BASE32_NOPAD;
 use secrecy::{ExposeSecret as _, SecretString};
 use sha2::{Digest as _, Sha256};
 
-use super::{Account, AccountId, Accounts};
+use super::{Account, AccountId, Accounts, LoginError};
 use crate::db;
 
 /// Longest name of an app password, in bytes.
@@ -143,8 +145,24 @@ impl Accounts {
         &self,
         account: &Account,
         text: &AppPasswordText,
-    ) -> sqlx::Result<Option<AppPassword>> {
-        store::find(&mut *self.pool.acquire().await?, account.id, &text.digest(&account.did)).await
+    ) -> Result<Option<AppPassword>, LoginError> {
+        let digest = text.digest(&account.did);
+        let has_older = {
+            let conn = &mut *self.pool.acquire().await?;
+            if let Some(found) = store::find(conn, account.id, &digest).await? {
+                return Ok(Some(found));
+            }
+            store::has_older(conn, account.id).await?
+        };
+        if has_older {
+            let hash = self.passwords.hash_as_reference(&account.did, text.0.clone()).await?;
+            let renewed = store::renew(&mut *self.pool.acquire().await?, account.id, &hash, &digest).await?;
+            if renewed.is_some() {
+                return Ok(renewed);
+            }
+        }
+        // Another login may have renewed it meanwhile.
+        Ok(store::find(&mut *self.pool.acquire().await?, account.id, &digest).await?)
     }
 }
 

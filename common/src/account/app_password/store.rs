@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
 use super::{AppPassword, MAX_APP_PASSWORDS};
-use crate::account::AccountId;
+use crate::account::{AccountId, PasswordHash};
 
 /// An app password to store.
 #[derive(Debug)]
@@ -54,6 +54,40 @@ pub(super) async fn find(
         AppPassword,
         "SELECT name, privileged, created_at FROM app_password WHERE account_id = $1 AND digest = $2",
         account.get(),
+        digest,
+    )
+    .fetch_optional(conn)
+    .await
+}
+
+/// True if there are app passwords of the account that are known by the reference server's hash.
+pub(super) async fn has_older(conn: &mut PgConnection, account: AccountId) -> sqlx::Result<bool> {
+    let older = sqlx::query_scalar!(
+        r#"
+            SELECT EXISTS (SELECT FROM app_password WHERE account_id = $1 AND scrypt_hash IS NOT NULL) AS "has_older!"
+        "#,
+        account.get(),
+    );
+    older.fetch_one(conn).await
+}
+
+/// Gives the app password with this hash its digest instead; `None` if there is none.
+pub(super) async fn renew(
+    conn: &mut PgConnection,
+    account: AccountId,
+    hash: &PasswordHash,
+    digest: &[u8],
+) -> sqlx::Result<Option<AppPassword>> {
+    sqlx::query_as!(
+        AppPassword,
+        r#"
+            UPDATE app_password
+            SET digest = $3, scrypt_hash = NULL
+            WHERE account_id = $1 AND scrypt_hash = $2
+            RETURNING name, privileged, created_at
+        "#,
+        account.get(),
+        hash.as_str(),
         digest,
     )
     .fetch_optional(conn)

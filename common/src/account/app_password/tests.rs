@@ -69,3 +69,27 @@ async fn an_account_has_not_more_than_so_many() {
     accounts.revoke_app_password(alice.id, "7").await.unwrap();
     accounts.create_app_password(&alice, "more", false).await.unwrap();
 }
+
+/// As Node's `scryptSync("aaaa-bbbb-cccc-dddd", salt, 64)` gives it, where the salt is the first half of the hexadecimal
+/// SHA-256 of Alice's DID.
+const REFERENCE: &str = "a3224ab53d1828303ff953cf4d78fe90:\
+    26b6e441e80a6d2e5880668a69b94806a67e4a8141a360d1e57e7b71b07b886e\
+    e0972ef51b9fd847fd3abcf0919e26fe81f518c380a3ac6e95067518cf9f2876";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_password_from_the_reference_server_fits_and_is_stored_anew() {
+    let world = world().await;
+    let (db, accounts, alice) = (&world.db, &world.accounts, world.account().await);
+    let text = parse("aaaa-bbbb-cccc-dddd").unwrap();
+    seed::app_password_of_reference(&db.pool(), alice.id, "phone", REFERENCE).await;
+    let other = parse("aaaa-bbbb-cccc-ddde").unwrap();
+    assert_eq!(accounts.find_app_password(&alice, &other).await.unwrap(), None);
+    assert!(seed::has_reference_hashes(&db.pool(), alice.id).await);
+    let elsewhere = Accounts::new(db.other_pool());
+    let logins = (0..6).map(|turn| [accounts, &elsewhere][turn % 2].find_app_password(&alice, &text));
+    for found in futures_util::future::join_all(logins).await {
+        assert_eq!(found.unwrap().unwrap().name, "phone");
+    }
+    assert!(!seed::has_reference_hashes(&db.pool(), alice.id).await);
+    assert_eq!(accounts.find_app_password(&alice, &text).await.unwrap().unwrap().name, "phone");
+}

@@ -5,8 +5,10 @@ use std::str::FromStr;
 
 use argon2::password_hash::{self, PasswordHasher as _, PasswordVerifier as _, phc};
 use argon2::{Algorithm, Argon2, Params, Version};
+use atproto::syntax::Did;
 use data_encoding::HEXLOWER;
 use secrecy::{ExposeSecret as _, SecretString};
+use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 use zeroize::Zeroizing;
 
@@ -34,6 +36,13 @@ impl PasswordHash {
     pub(super) fn new(password: &SecretString) -> Result<Self, PasswordError> {
         let hash = Argon2::default().hash_password(password.expose_secret().as_bytes());
         Ok(Self(hash.map_err(PasswordError::Hash)?.to_string().into()))
+    }
+
+    /// What the reference server stores of an app password. The salt follows from the DID, so that it can look for a text.
+    pub(super) fn of_app_password(did: &Did, password: &SecretString) -> Result<Self, PasswordError> {
+        let salt = HEXLOWER.encode(&Sha256::digest(did.as_str())[..SCRYPT_SALT_DIGITS / 2]);
+        let output = scrypt_output(password.expose_secret().as_bytes(), &salt)?;
+        Ok(Self(format!("{salt}:{}", HEXLOWER.encode(output.as_slice())).into()))
     }
 
     /// A hash that no password has (its output is all zeros), with the parameters of new ones: comparing takes as long.
@@ -104,12 +113,16 @@ fn scrypt_parts(text: &str) -> Option<(&str, [u8; SCRYPT_OUTPUT])> {
 }
 
 fn fits_scrypt(password: &[u8], salt: &str, expected: &[u8]) -> Result<bool, PasswordError> {
+    Ok(scrypt_output(password, salt)?.ct_eq(expected).into())
+}
+
+fn scrypt_output(password: &[u8], salt: &str) -> Result<Zeroizing<[u8; SCRYPT_OUTPUT]>, PasswordError> {
     let (log_n, r, p) = SCRYPT_COST;
     let params = scrypt::Params::new(log_n, r, p).map_err(|_| PasswordError::Hash(password_hash::Error::Internal))?;
     let mut output = Zeroizing::new([0; SCRYPT_OUTPUT]);
     scrypt::scrypt(password, salt.as_bytes(), &params, output.as_mut_slice())
         .map_err(|_| PasswordError::Hash(password_hash::Error::OutputSize))?;
-    Ok(output.ct_eq(expected).into())
+    Ok(output)
 }
 
 /// Hashes of a password that are not what a new one would be: of the reference server's kind for `correct horse`, and one

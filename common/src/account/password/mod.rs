@@ -5,6 +5,7 @@ mod hash;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
+use atproto::syntax::Did;
 use secrecy::SecretString;
 use tokio::sync::Semaphore;
 
@@ -83,6 +84,16 @@ impl Passwords {
     /// Hashes a new password under a random salt.
     pub async fn hash(&self, password: SecretString) -> Result<PasswordHash, PasswordError> {
         self.run(move || PasswordHash::new(&password)).await
+    }
+
+    /// What the reference server stores of an app password.
+    pub(super) async fn hash_as_reference(
+        &self,
+        did: &Did,
+        password: SecretString,
+    ) -> Result<PasswordHash, PasswordError> {
+        let did = did.clone();
+        self.run(move || PasswordHash::of_app_password(&did, &password)).await
     }
 
     /// True if `password` is the one behind `hash`. Without a hash it is false, after the same work: the time must not
