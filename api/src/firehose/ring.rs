@@ -2,14 +2,18 @@
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 /// Bytes of frames to keep.
 const MAX_BYTES: usize = 64 * 1024 * 1024;
 /// Frames to keep.
 const MAX_FRAMES: usize = 16 * 1024;
+/// How long to keep a frame. The log forgets what deleted accounts did, so no replica may remember it for long.
+const MAX_AGE: Duration = Duration::from_mins(1);
 
 /// An event as it goes over the wire.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -30,7 +34,12 @@ struct Frames {
     /// The stream position before the first frame.
     floor: i64,
     bytes: usize,
-    queue: VecDeque<Frame>,
+    queue: VecDeque<Held>,
+}
+
+struct Held {
+    since: Instant,
+    frame: Frame,
 }
 
 impl Ring {
@@ -78,8 +87,8 @@ impl Ring {
         if self.newest.borrow().is_none() || position < ring.floor {
             return None;
         }
-        let first = ring.queue.partition_point(|frame| frame.seq <= position);
-        Some(ring.queue.range(first..).take(limit).cloned().collect())
+        let first = ring.queue.partition_point(|held| held.frame.seq <= position);
+        Some(ring.queue.range(first..).take(limit).map(|held| held.frame.clone()).collect())
     }
 
     /// Waits until no subscriber is left.
@@ -89,20 +98,30 @@ impl Ring {
     }
 
     fn lock(&self) -> MutexGuard<'_, Frames> {
-        self.frames.lock().unwrap_or_else(PoisonError::into_inner)
+        let mut frames = self.frames.lock().unwrap_or_else(PoisonError::into_inner);
+        frames.let_go(Instant::now());
+        frames
     }
 }
 
 impl Frames {
     fn extend(&mut self, new: Vec<Frame>) {
+        let since = Instant::now();
         for frame in new {
             self.bytes += frame.bytes.len();
-            self.queue.push_back(frame);
+            self.queue.push_back(Held { since, frame });
         }
-        while self.queue.len() > MAX_FRAMES || self.bytes > MAX_BYTES {
-            let Some(oldest) = self.queue.pop_front() else { break };
-            self.bytes -= oldest.bytes.len();
-            self.floor = oldest.seq;
+        self.let_go(since);
+    }
+
+    /// Lets go of the oldest, as long as there are too many or they are too old.
+    fn let_go(&mut self, now: Instant) {
+        while let Some(Held { since, frame }) = self.queue.front() {
+            if self.queue.len() <= MAX_FRAMES && self.bytes <= MAX_BYTES && now.duration_since(*since) < MAX_AGE {
+                break;
+            }
+            (self.floor, self.bytes) = (frame.seq, self.bytes - frame.bytes.len());
+            self.queue.pop_front();
         }
     }
 }
@@ -141,5 +160,15 @@ mod tests {
         ring.extend(newest, frames(1..=newest));
         assert_eq!(ring.after(9, 1), None);
         assert_eq!(seqs(&ring.after(10, 1).unwrap()), [11]);
+    }
+    #[test]
+    fn remembers_nothing_for_long() {
+        let ring = Ring::new();
+        ring.begin(0);
+        ring.extend(2, frames(1..=2));
+        assert_eq!(seqs(&ring.after(0, 10).unwrap()), [1, 2]);
+        ring.lock().let_go(Instant::now() + MAX_AGE);
+        assert_eq!(ring.after(1, 10), None, "the log knows whether it still is to be told");
+        assert_eq!((ring.after(2, 10), ring.size()), (Some(vec![]), (0, 0)));
     }
 }
