@@ -29,10 +29,12 @@ missing() {
     { have cc && have make; } || echo build-essential
     have_postgres || echo postgresql
     have redis-server || echo redis-server
-    # Any release that can install: the tests bring the Node that runs them.
+    # Any release that can install: the tests bring the Node that runs them. Python is for what that compiles.
     if [ "$1" = test ]; then
+        have curl || echo curl
         have node || echo nodejs
         have npm || echo npm
+        have python3 || echo python3
     fi
 }
 

@@ -1,7 +1,7 @@
 //! The yardstick: the reference server, one process with its database in files, installed from npm by `tests/reference/setup.sh`.
 //!
-//! It has the settings it has by default, but no limits of rate and no invite codes, as Rookery has in its stack; both
-//! write their logs to a file.
+//! It has the settings it has by default, but no limits of rate and no invite codes, as Rookery has in its stack (see
+//! `tests/reference/server.js`); both write their logs to a file.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -17,8 +17,6 @@ use crate::processes::Processes;
 
 /// Time to end.
 const STOP_GRACE: Duration = Duration::from_secs(10);
-/// A key for the tests of this machine only.
-const ROTATION_KEY: &str = "3ee68ca654ca4b26e8a4ff8a1e3a9d8a1e3a9d8a1e3a9d8a1e3a9d8a1e3a9d8a";
 
 /// A running reference server; it ends when this is dropped.
 #[derive(Debug)]
@@ -82,24 +80,11 @@ fn node(installed: &Path) -> Result<PathBuf> {
     node.canonicalize().context("no path of Node")
 }
 
-fn settings(data: &Path, port: u16, plc: &str) -> Vec<(&'static str, String)> {
-    let path = |name: &str| data.join(name).to_string_lossy().into_owned();
-    vec![
-        ("LOG_DESTINATION", path("request.log")),
-        ("LOG_ENABLED", "true".to_owned()),
-        ("PDS_ADMIN_PASSWORD", "benchmark-admin".to_owned()),
-        ("PDS_BLOBSTORE_DISK_LOCATION", path("blobs")),
-        ("PDS_BSKY_APP_VIEW_DID", "did:web:localhost".to_owned()),
-        ("PDS_BSKY_APP_VIEW_URL", "http://localhost:1".to_owned()),
-        ("PDS_DATA_DIRECTORY", path("")),
-        ("PDS_DEV_MODE", "true".to_owned()),
+/// What `server.js` must be told.
+fn settings(data: &Path, port: u16, plc: &str) -> [(&'static str, String); 3] {
+    [
+        ("PDS_DATA_DIRECTORY", data.to_string_lossy().into_owned()),
         ("PDS_DID_PLC_URL", plc.to_owned()),
-        ("PDS_DISABLE_SSRF_PROTECTION", "true".to_owned()),
-        ("PDS_HOSTNAME", "localhost".to_owned()),
-        ("PDS_INVITE_REQUIRED", "false".to_owned()),
-        ("PDS_JWT_SECRET", "benchmark-secret".to_owned()),
-        ("PDS_PLC_ROTATION_KEY_K256_PRIVATE_KEY_HEX", ROTATION_KEY.to_owned()),
         ("PDS_PORT", port.to_string()),
-        ("PDS_RATE_LIMITS_ENABLED", "false".to_owned()),
     ]
 }
