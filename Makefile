@@ -52,6 +52,7 @@ unit: build ## the tests in Rust, with a Postgres and Redis of their own
 
 .PHONY: e2e
 e2e: setup-test build ## the official TypeScript client against two replicas
+	@tests/reference/setup.sh
 	cd tests/e2e && npm ci --no-audit --no-fund && STACK_BIN="$(abspath $(STACK))" npm test
 
 # Faults in every order: a seed decides, and is printed. CHAOS_SEED=… repeats one.

@@ -21,16 +21,18 @@ Rookery is running.
 
 Make an account, sign in, and write a post:
 
-  curl {api}/xrpc/com.atproto.server.createAccount {json} \
+  curl -sS {api}/xrpc/com.atproto.server.createAccount {json} \
     -d '{{"handle":"alice.test","email":"alice@example.com","password":"alice-password"}}'
 
-  TOKEN=$(curl -s {api}/xrpc/com.atproto.server.createSession {json} \
+  TOKEN=$(curl -sS {api}/xrpc/com.atproto.server.createSession {json} \
     -d '{{"identifier":"alice.test","password":"alice-password"}}' | sed 's/.*"accessJwt":"\([^"]*\)".*/\1/')
 
-  curl {api}/xrpc/com.atproto.repo.createRecord {json} -H "authorization: Bearer $TOKEN" \
+  curl -sS {api}/xrpc/com.atproto.repo.createRecord {json} -H "authorization: Bearer $TOKEN" \
     -d '{{"repo":"alice.test","collection":"app.bsky.feed.post","record":{{"$type":"app.bsky.feed.post","text":"Hello","createdAt":"2026-01-01T00:00:00Z"}}}}'
 
 From TypeScript, with @atproto/api:  new AtpAgent({{ service: '{api}' }})
+
+The README's "Try it" goes on: confirm the e-mail address, change the handle, reset the password.
 
 Ctrl-C stops everything. The data stays in {root} until `make clean-data`.
 "#,

@@ -6,7 +6,7 @@ import { WebSocket } from 'ws';
 
 import { withDeadline } from './deadline.js';
 
-const READ_MS = 30_000;
+const READ_MS = 60_000;
 
 /**
  * @typedef {object} Frame
@@ -79,6 +79,26 @@ export class Subscription {
       this.frames.map(({ op, type, body }) => (op === 1 ? `${type} ${body.seq}` : body.error)).join(', ') || 'none'
     );
   }
+}
+
+/**
+ * Everything that the replica at `origin` has in its log up to now.
+ *
+ * @param {string} origin
+ * @param {() => Promise<string>} mark makes a commit and gives its rev, by which a reader knows how far to read
+ */
+export async function replay(origin, mark) {
+  const subscription = await Subscription.open(origin, { cursor: 0 });
+  const frames = await subscription.readUntil(isCommit(await mark()));
+  await subscription.close();
+  return frames;
+}
+
+/** A message in one line: its type, and for an account its status, for an identity its handle. */
+export function describeFrame({ type, body }) {
+  if (type === '#account') return `#account ${body.status ?? (body.active ? 'active' : 'inactive')}`;
+  if (type === '#identity') return `#identity ${body.handle ?? ''}`.trimEnd();
+  return type;
 }
 
 /** Tells whether a frame is the #commit of this revision, which makes it a marker to read up to. */

@@ -1,9 +1,10 @@
 /** The servers this test run talks to: those the global set-up started, or those named in the environment. */
 
-/** @type {import('./stack.js').Servers} */
+/** @type {Pick<import('./stack.js').Servers, 'pds' | 'plc' | 'mail'>} */
 export const servers = {
   pds: required('E2E_PDS_URLS').split(','),
   plc: required('E2E_PLC_URL'),
+  mail: required('E2E_MAIL'),
 };
 
 function required(name) {

@@ -11,6 +11,7 @@ export async function globalSetup() {
   stack = await startStack({ data: process.env.E2E_DATA });
   process.env.E2E_PDS_URLS = stack.pds.join(',');
   process.env.E2E_PLC_URL = stack.plc;
+  process.env.E2E_MAIL = stack.mail;
 }
 
 export async function globalTeardown() {

@@ -2,16 +2,14 @@
 import assert from 'node:assert/strict';
 import { before, test } from 'node:test';
 
-import { IdResolver } from '@atproto/identity';
 import { cborDecode } from '@atproto/lex-cbor';
 import { BlockMap, blocksToCarFile, readCarWithRoot } from '@atproto/repo';
-import { Firehose } from '@atproto/sync';
 
 import { agentFor, alternatingAgent, recordKey, signUp } from '../lib/client.js';
 import { verifyCommit } from '../lib/commit-proof.js';
-import { withDeadline } from '../lib/deadline.js';
+import { Consumer } from '../lib/consumer.js';
 import { Directory } from '../lib/directory.js';
-import { isCommit, subjectOf, Subscription } from '../lib/firehose.js';
+import { isCommit, replay, subjectOf, Subscription } from '../lib/firehose.js';
 import { Mirror } from '../lib/mirror.js';
 import { exportRepo } from '../lib/repo.js';
 import { servers } from '../lib/servers.js';
@@ -60,15 +58,6 @@ function mixedWrites(posts) {
   ];
 }
 
-/** Subscribes to a replica from the beginning and reads up to a commit that is made after the connection stands. */
-async function replay(origin) {
-  const subscription = await Subscription.open(origin, { cursor: 0 });
-  const rev = await markerCommit();
-  const frames = await subscription.readUntil(isCommit(rev));
-  await subscription.close();
-  return frames;
-}
-
 /** Makes a commit and returns its rev, by which a reader knows how far to read. */
 async function markerCommit() {
   const record = { $type: POST, text: 'marker', createdAt: new Date().toISOString() };
@@ -78,7 +67,7 @@ async function markerCommit() {
 
 /** What a subscriber of `origin` from the beginning sees of one account, up to now. */
 async function historyOf(account, origin) {
-  return (await replay(origin)).filter((frame) => subjectOf(frame) === account);
+  return (await replay(origin, markerCommit)).filter((frame) => subjectOf(frame) === account);
 }
 
 test('both replicas send the same bytes', async () => {
@@ -91,7 +80,7 @@ test('both replicas send the same bytes', async () => {
 });
 
 test('sequence numbers only rise, and every message carries its time', async () => {
-  const frames = await replay(servers.pds[0]);
+  const frames = await replay(servers.pds[0], markerCommit);
   let last = 0;
   for (const { body } of frames) {
     assert.ok(Number.isSafeInteger(body.seq) && body.seq > last, `${body.seq} follows ${last}`);
@@ -103,7 +92,7 @@ test('sequence numbers only rise, and every message carries its time', async () 
 for (const [i, origin] of servers.pds.entries()) {
   test(`replica ${i + 1}: every commit is proven, chained and undoable, and the stream rebuilds the repos`, async () => {
     const mirror = new Mirror(directory);
-    for (const frame of await replay(origin)) await mirror.apply(frame);
+    for (const frame of await replay(origin, markerCommit)) await mirror.apply(frame);
     const { rev, data, records } = mirror.repos.get(did);
     const { repo, records: exported } = await exportRepo(agentFor(origin), did, await directory.signingKey(did));
     assert.deepEqual([repo.commit.rev, repo.commit.data.toString()], [rev, data]);
@@ -135,29 +124,12 @@ test('a commit tells each operation once, deletions of replaced likes first', as
   assert.equal(new Set(batch.body.ops.map(({ path }) => path)).size, 33);
 });
 
-test('the official consumer accepts every commit', async () => {
-  const events = [];
-  const errors = [];
+test('the official consumer accepts every commit', async (t) => {
   const rev = await markerCommit();
-  let markerSeen;
-  const marker = new Promise((resolve) => (markerSeen = resolve));
-  const firehose = new Firehose({
-    service: servers.pds[1].replace(/^http/, 'ws'),
-    idResolver: new IdResolver({ plcUrl: servers.plc, fetch: globalThis.fetch }),
-    unauthenticatedHandles: true, // a test's handles are not in the DNS
-    getCursor: () => 0,
-    handleEvent: (event) => {
-      events.push(event);
-      if (event.rev === rev) markerSeen();
-    },
-    onError: (error) => errors.push(error),
-  });
-  const running = firehose.start();
-  await withDeadline(marker, 60_000, 'the official consumer to reach the marker');
-  await firehose.destroy();
-  await running;
-  assert.deepEqual(errors, []);
-  const mine = events.filter((event) => event.did === did).map(({ event }) => event);
+  const consumer = Consumer.start(servers.pds[1], servers.plc);
+  t.after(() => consumer.stop());
+  await consumer.until((event) => event.rev === rev);
+  const mine = consumer.events.filter((event) => event.did === did).map(({ event }) => event);
   assert.deepEqual(mine.slice(0, 3), ['identity', 'account', 'sync']);
   const count = (kind) => mine.filter((event) => event === kind).length;
   assert.ok(count('create') > 12 + 1 + 2 + 1 + 30 + CHURNED); // markers as well, as many as tests have run
@@ -180,7 +152,7 @@ test('sign-up is announced as identity, account, commit and sync', async () => {
 });
 
 test('a cursor continues after the message it names, on either replica', async () => {
-  const frames = await replay(servers.pds[0]);
+  const frames = await replay(servers.pds[0], markerCommit);
   const middle = Math.floor(frames.length / 2);
   const subscription = await Subscription.open(servers.pds[1], { cursor: frames[middle].body.seq });
   const rest = await subscription.readUntil(({ body }) => body.seq === frames.at(-1).body.seq);
@@ -192,7 +164,7 @@ test('a cursor continues after the message it names, on either replica', async (
 });
 
 test('without a cursor a subscription starts with what happens next', async () => {
-  const seen = (await replay(servers.pds[0])).at(-1).body.seq;
+  const seen = (await replay(servers.pds[0], markerCommit)).at(-1).body.seq;
   const subscription = await Subscription.open(servers.pds[1]);
   // The server may take up the subscription a moment after the connection stands: write until one commit arrives.
   while (subscription.frames.length === 0) await markerCommit();
