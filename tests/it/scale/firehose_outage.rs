@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use anyhow::Result;
-use atproto::syntax::Tid;
+use anyhow::{Result, anyhow};
+use atproto::syntax::{Did, Tid};
+use bytes::Bytes;
 use futures_util::future::try_join_all;
 
 use crate::harness::account::Account;
@@ -16,6 +17,8 @@ use crate::harness::consumer::{Consumer, assert_unbroken_chain};
 const LIMIT: Duration = Duration::from_mins(1);
 const ACCOUNTS: usize = 3;
 const WRITES: usize = 60;
+/// Tries of one read: the first may be who finds that the idle connections are broken.
+const READ_TRIES: usize = 10;
 /// Identity, account, commit and sync.
 const SIGN_UP_EVENTS: usize = 4;
 /// Some moment, for record keys.
@@ -55,8 +58,7 @@ async fn broken_connections_lose_nothing_and_repeat_nothing() {
     for account in &accounts {
         let key = account.signing_key(cluster.plc());
         assert_unbroken_chain(&streams[0], &account.did, &key);
-        let params = [("did", account.did.as_str())];
-        let repo = apis[1].get_bytes("com.atproto.sync.getRepo", &params).await.unwrap();
+        let repo = read_repo(&apis[1], &account.did).await.unwrap();
         let repo = archive::verify(&repo, &account.did, &key).unwrap();
         assert_eq!(repo.records.into_keys().collect::<BTreeSet<_>>(), expected);
     }
@@ -71,4 +73,15 @@ async fn write_all(apis: &[Client; 2], account: &Account) -> Result<()> {
         account.post_once(apis, &rkey(number), number).await?;
     }
     Ok(())
+}
+
+async fn read_repo(api: &Client, did: &Did) -> Result<Bytes> {
+    let mut last = anyhow!("no try");
+    for _ in 0..READ_TRIES {
+        match api.get_bytes("com.atproto.sync.getRepo", &[("did", did.as_str())]).await {
+            Ok(repo) => return Ok(repo),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
 }
