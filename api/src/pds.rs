@@ -20,7 +20,7 @@ use tokio::{
 
 use crate::{
     http::{self, Shutdown},
-    state::AppState,
+    state::{AppState, Services},
 };
 
 /// How long connections to the database may take to close when the server stops.
@@ -205,7 +205,7 @@ impl Pds {
             Some(server) => server.await,
             None => Ok(()),
         };
-        let AppState { database, sequencer, .. } = &self.context;
+        let Services { database, sequencer, .. } = &*self.context;
         let closing = async { tokio::join!(database.close(), sequencer.close()) };
         if timeout(CLOSE_LIMIT, closing).await.is_err() {
             tracing::warn!("stopped before every database connection was closed");

@@ -1,5 +1,6 @@
 //! What every handler can ask for.
 
+use std::ops::Deref;
 use std::sync::Arc;
 
 use axum::extract::FromRef;
@@ -12,7 +13,7 @@ use common::{
     db::PgPool,
     identity::{DidResolver, HandleResolver},
     keys::Keys,
-    lifecycle::{Lifecycle, Policy, Services},
+    lifecycle::{self, Lifecycle, Policy},
     preference::Preferences,
     repo::Repos,
     report::Reports,
@@ -28,51 +29,78 @@ use crate::{
     xrpc::MethodMetrics,
 };
 
-/// The services of one server, cheap to clone.
+/// The services of one server, cheap to clone: each request does.
 ///
 /// A handler takes the one it needs: `State<Arc<Config>>`, `State<Clock>`, …
-#[derive(Clone, Debug, FromRef)]
-pub struct AppState {
+#[derive(Clone, Debug)]
+pub struct AppState(Arc<Services>);
+
+/// Makes the struct of the services, and hands each out by its type.
+macro_rules! services {
+    ($($(#[$doc:meta])* $field:ident: $service:ty,)*) => {
+        /// The services of an [`AppState`].
+        #[derive(Debug)]
+        pub struct Services {
+            $($(#[$doc])* pub $field: $service,)*
+        }
+
+        $(impl FromRef<AppState> for $service {
+            fn from_ref(state: &AppState) -> Self {
+                state.$field.clone()
+            }
+        })*
+    };
+}
+
+services! {
     /// Settings.
-    pub config: Arc<Config>,
+    config: Arc<Config>,
     /// The time.
-    pub clock: Clock,
+    clock: Clock,
     /// Postgres; for the probes. Handlers go through the services.
-    pub database: PgPool,
+    database: PgPool,
     /// The tokens of sessions.
-    pub tokens: SessionTokens,
+    tokens: SessionTokens,
     /// Accounts.
-    pub accounts: Accounts,
+    accounts: Accounts,
     /// Invitation codes.
-    pub invites: Invites,
+    invites: Invites,
     /// What clients keep for their users.
-    pub preferences: Preferences,
+    preferences: Preferences,
     /// What users report.
-    pub reports: Reports,
+    reports: Reports,
     /// What operators and moderators did.
-    pub audit: AuditLog,
+    audit: AuditLog,
     /// Sessions.
-    pub sessions: Sessions,
+    sessions: Sessions,
     /// Signing keys.
-    pub keys: Keys,
+    keys: Keys,
     /// DID documents.
-    pub resolver: DidResolver,
+    resolver: DidResolver,
     /// Handles of other servers.
-    pub handle_resolver: HandleResolver,
+    handle_resolver: HandleResolver,
     /// How accounts come and go.
-    pub lifecycle: Lifecycle,
+    lifecycle: Lifecycle,
     /// Repositories.
-    pub repos: Repos,
+    repos: Repos,
     /// Blobs.
-    pub blobs: Blobs,
+    blobs: Blobs,
     /// The log of events.
-    pub sequencer: Sequencer,
+    sequencer: Sequencer,
     /// The event stream of this replica.
-    pub firehose: Firehose,
+    firehose: Firehose,
     /// What is counted of each method.
-    pub methods: MethodMetrics,
+    methods: MethodMetrics,
     /// The stop signal, and the tasks that a stop waits for.
-    pub shutdown: Shutdown,
+    shutdown: Shutdown,
+}
+
+impl Deref for AppState {
+    type Target = Services;
+
+    fn deref(&self) -> &Services {
+        &self.0
+    }
 }
 
 impl AppState {
@@ -82,13 +110,14 @@ impl AppState {
     /// If the settings ask for what this server cannot do, or TLS cannot be set up.
     pub fn new(config: Config, clock: Clock, database: PgPool) -> Result<Self, StartError> {
         let shutdown = Shutdown::default();
-        let services = Services::from_config(&config, clock.clone(), database.clone()).map_err(StartError::client)?;
+        let services =
+            lifecycle::Services::from_config(&config, clock.clone(), database.clone()).map_err(StartError::client)?;
         // A stop waits for what goes on without its caller.
-        let services = Services { tasks: shutdown.tasks().clone(), ..services };
+        let services = lifecycle::Services { tasks: shutdown.tasks().clone(), ..services };
         let policy = Policy::from_config(&config).map_err(StartError::Policy)?;
         let sequencer = Sequencer::new(&database);
         let stream = firehose::Settings::new(config.subscription.backfill_limit, config.subscription.max_buffer);
-        Ok(Self {
+        Ok(Self(Arc::new(Services {
             tokens: SessionTokens::new(&config, clock.clone()),
             accounts: services.accounts.clone(),
             invites: Invites::new(database.clone(), clock.clone(), &config.service, &config.invites),
@@ -109,6 +138,13 @@ impl AppState {
             database,
             sequencer,
             shutdown,
-        })
+        })))
+    }
+
+    /// With another event stream. Only before it is cloned.
+    #[cfg(test)]
+    pub(crate) fn with_firehose(mut self, firehose: Firehose) -> Self {
+        Arc::get_mut(&mut self.0).unwrap().firehose = firehose;
+        self
     }
 }

@@ -93,8 +93,9 @@ impl Replica {
     }
 
     pub(super) async fn start_with(log: &Log, settings: Settings, clock: Clock) -> Self {
-        let mut state = AppState::new(Config::for_tests(), clock.clone(), log.db.other_pool()).unwrap();
-        state.firehose = Firehose::start(state.sequencer.clone(), clock, settings, state.shutdown.clone());
+        let state = AppState::new(Config::for_tests(), clock.clone(), log.db.other_pool()).unwrap();
+        let firehose = Firehose::start(state.sequencer.clone(), clock, settings, state.shutdown.clone());
+        let state = state.with_firehose(firehose);
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
         let limits = http::Limits::with_grace(SHUTDOWN_GRACE);
