@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use atproto::syntax::{AtIdentifier, Did, Handle};
 use moka::future::Cache;
+use sqlx::PgConnection;
 
 use super::email::{EmailAddress, EmailRules};
 use super::password::Passwords;
 use super::{Account, AccountId, AccountStatus, store};
-use crate::db::PgPool;
+use crate::db::{Lookup, Lookups, PgPool};
 
 /// How many active accounts a replica remembers.
 const REMEMBERED: u64 = 100_000;
@@ -22,6 +23,20 @@ pub struct Accounts {
     pub(super) passwords: Passwords,
     emails: EmailRules,
     principals: Cache<Did, Principal>,
+    by_did: Lookups<ByDid>,
+}
+
+/// Accounts by their DIDs.
+#[derive(Debug)]
+struct ByDid;
+
+impl Lookup for ByDid {
+    type Key = Did;
+    type Row = Account;
+
+    async fn find_all(conn: &mut PgConnection, dids: &[Did]) -> sqlx::Result<Vec<Option<Account>>> {
+        store::find_all_by_did(conn, dids).await
+    }
 }
 
 /// Who acts: what a request needs to know of an account that it has authenticated.
@@ -47,7 +62,8 @@ impl Accounts {
     /// Serves the accounts in `pool`'s database.
     pub fn new(pool: PgPool) -> Self {
         let principals = Cache::builder().max_capacity(REMEMBERED).time_to_live(REMEMBERED_FOR).build();
-        Self { pool, passwords: Passwords::default(), emails: EmailRules::default(), principals }
+        let by_did = Lookups::new(pool.clone());
+        Self { pool, passwords: Passwords::default(), emails: EmailRules::default(), principals, by_did }
     }
 
     /// The same accounts, whose e-mail addresses are subject to these rules.
@@ -68,8 +84,7 @@ impl Accounts {
 
     /// The account with this DID, in whatever state.
     pub async fn find_by_did(&self, did: &Did) -> sqlx::Result<Option<Account>> {
-        let login = store::find_by_did(&mut *self.pool.acquire().await?, did).await?;
-        Ok(login.map(|login| login.account))
+        self.by_did.find(did.clone()).await
     }
 
     /// The account with this handle, in whatever state.

@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
 use super::{Account, AccountId, AccountStatus, EmailAddress, PasswordHash};
-use crate::db::TextColumn;
+use crate::db::{TextColumn, in_place};
 
 /// An account and what its owner signs in with.
 #[derive(Debug)]
@@ -71,6 +71,44 @@ macro_rules! find_login {
 
 pub(super) async fn find_by_did(conn: &mut PgConnection, did: &Did) -> sqlx::Result<Option<Login>> {
     find_login!(conn, "did = $1", did.as_str())
+}
+
+/// The accounts with these DIDs, each in its DID's place.
+pub(super) async fn find_all_by_did(conn: &mut PgConnection, dids: &[Did]) -> sqlx::Result<Vec<Option<Account>>> {
+    let dids: Vec<&str> = dids.iter().map(Did::as_str).collect();
+    // A lateral query with a limit is looked up by its index for each DID, whatever the planner thinks of the table.
+    let rows = sqlx::query!(
+        r#"
+            SELECT
+                wanted.place AS "place!",
+                id AS "id: AccountId",
+                found.did AS "did: TextColumn<Did>",
+                handle AS "handle: TextColumn<Handle>",
+                email,
+                email_confirmed_at,
+                created_at,
+                takedown_ref IS NOT NULL AS "taken_down!",
+                deactivated_at IS NOT NULL AS "deactivated!"
+            FROM unnest($1::text[]) WITH ORDINALITY AS wanted (did, place)
+            CROSS JOIN LATERAL (SELECT * FROM account WHERE account.did = wanted.did LIMIT 1) AS found
+        "#,
+        &dids as _,
+    )
+    .fetch_all(conn)
+    .await?;
+    let accounts = rows.into_iter().map(|row| {
+        let account = Account {
+            id: row.id,
+            did: row.did.0,
+            handle: row.handle.map(|handle| handle.0),
+            email: row.email,
+            email_confirmed_at: row.email_confirmed_at,
+            created_at: row.created_at,
+            status: AccountStatus::from_marks(row.taken_down, row.deactivated),
+        };
+        (row.place, account)
+    });
+    Ok(in_place(dids.len(), accounts))
 }
 
 pub(super) async fn find_by_handle(conn: &mut PgConnection, handle: &Handle) -> sqlx::Result<Option<Login>> {

@@ -4,6 +4,7 @@
 
 mod column;
 mod id;
+mod lookup;
 mod outage;
 mod pool;
 mod schema;
@@ -14,6 +15,7 @@ use std::time::Duration;
 
 pub use column::{CidColumn, TextColumn};
 pub use id::AccountId;
+pub(crate) use lookup::{Lookup, Lookups, in_place};
 pub use outage::{is_lock_timeout, is_outage, is_overload};
 pub use pool::{PgPool, PoolConnection};
 #[cfg(feature = "testing")]

@@ -57,7 +57,7 @@ pub use verify::{Finding, Findings, RepoRef, Report, Verifier};
 pub use write::{CommitRef, WriteError};
 
 use crate::clock::Clock;
-use crate::db::PgPool;
+use crate::db::{Lookups, PgPool};
 use crate::keys::Keys;
 use crate::telemetry::metrics::Exposition;
 
@@ -81,6 +81,7 @@ pub struct Repos {
     tids: Arc<Mutex<TidClock>>,
     exports: Arc<Semaphore>,
     imports: Arc<Semaphore>,
+    records: Lookups<read::RecordLookup>,
 }
 
 impl fmt::Debug for Repos {
@@ -104,6 +105,7 @@ impl Repos {
             tids: Arc::new(Mutex::new(TidClock::new(clock_id))),
             exports: Arc::new(Semaphore::new(exports(&pool))),
             imports: Arc::new(Semaphore::new(import::IMPORTS)),
+            records: Lookups::new(pool.clone()),
             pool,
             keys,
             clock,

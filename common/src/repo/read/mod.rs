@@ -7,9 +7,10 @@ use std::collections::HashMap;
 use atproto::data::Cid;
 use atproto::syntax::{Did, Nsid, RecordKey, Tid};
 use chrono::{DateTime, Utc};
+use sqlx::PgConnection;
 
 use super::Repos;
-use crate::db::AccountId;
+use crate::db::{AccountId, Lookup};
 
 /// Bytes of values on one page of a collection, unless its first record alone has more: the page is made in memory.
 const PAGE_BYTES: usize = 4 * 1024 * 1024;
@@ -101,6 +102,18 @@ pub struct Page<'a> {
     pub reverse: bool,
 }
 
+/// Records by their keys.
+pub(super) struct RecordLookup;
+
+impl Lookup for RecordLookup {
+    type Key = (AccountId, Nsid, RecordKey);
+    type Row = Record;
+
+    async fn find_all(conn: &mut PgConnection, keys: &[Self::Key]) -> sqlx::Result<Vec<Option<Record>>> {
+        store::find_records(conn, keys).await
+    }
+}
+
 impl Repos {
     /// The repo of this DID; `None` if it has no account here.
     pub async fn find(&self, did: &Did) -> sqlx::Result<Option<Repo>> {
@@ -119,7 +132,7 @@ impl Repos {
         collection: &Nsid,
         rkey: &RecordKey,
     ) -> sqlx::Result<Option<Record>> {
-        store::find_record(&mut *self.pool.acquire().await?, account, collection, rkey).await
+        self.records.find((account, collection.clone(), rkey.clone())).await
     }
 
     /// A page of a collection without taken-down records; empty if the account is not active now. It ends early, but not before its first record, where it would

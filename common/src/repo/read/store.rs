@@ -5,31 +5,50 @@ use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
 use super::{ListedRepo, Page, Record, Repo, RepoCounts, RepoStatus};
-use crate::db::{AccountId, CidColumn, TextColumn};
+use crate::db::{AccountId, CidColumn, TextColumn, in_place};
 
-/// A record of an active account, taken-down ones too.
-pub(super) async fn find_record(
+/// The records of active accounts with these keys, each in its key's place; taken-down ones too.
+pub(super) async fn find_records(
     conn: &mut PgConnection,
-    account: AccountId,
-    collection: &Nsid,
-    rkey: &RecordKey,
-) -> sqlx::Result<Option<Record>> {
-    let row = sqlx::query!(
+    keys: &[(AccountId, Nsid, RecordKey)],
+) -> sqlx::Result<Vec<Option<Record>>> {
+    let accounts: Vec<i64> = keys.iter().map(|(account, ..)| account.get()).collect();
+    let collections: Vec<&str> = keys.iter().map(|(_, collection, _)| collection.as_str()).collect();
+    let rkeys: Vec<&str> = keys.iter().map(|(.., rkey)| rkey.as_str()).collect();
+    // A lateral query with a limit is looked up by its index for each key, whatever the planner thinks of the table.
+    let rows = sqlx::query!(
         r#"
-            SELECT cid AS "cid: CidColumn", value, takedown_ref IS NOT NULL AS "taken_down!"
-            FROM record
-            WHERE account_id = $1 AND collection = $2 AND rkey = $3
-                AND EXISTS (
-                    SELECT FROM account WHERE id = $1 AND takedown_ref IS NULL AND deactivated_at IS NULL
-                )
+            SELECT
+                wanted.place AS "place!",
+                wanted.rkey AS "rkey!: TextColumn<RecordKey>",
+                found.cid AS "cid: CidColumn",
+                found.value,
+                found.takedown_ref IS NOT NULL AS "taken_down!"
+            FROM unnest($1::bigint[], $2::text[], $3::text[]) WITH ORDINALITY AS wanted (account_id, collection, rkey, place)
+            CROSS JOIN LATERAL (
+                SELECT cid, value, takedown_ref
+                FROM record
+                WHERE record.account_id = wanted.account_id
+                    AND record.collection = wanted.collection
+                    AND record.rkey = wanted.rkey
+                    AND EXISTS (
+                        SELECT FROM account
+                        WHERE id = wanted.account_id AND account.takedown_ref IS NULL AND deactivated_at IS NULL
+                    )
+                LIMIT 1
+            ) AS found
         "#,
-        account.get(),
-        collection.as_str(),
-        rkey.as_str(),
+        &accounts,
+        &collections as _,
+        &rkeys as _,
     )
-    .fetch_optional(conn)
+    .fetch_all(conn)
     .await?;
-    Ok(row.map(|row| Record { rkey: rkey.clone(), cid: row.cid.0, value: row.value, taken_down: row.taken_down }))
+    let records = rows.into_iter().map(|row| {
+        let record = Record { rkey: row.rkey.0, cid: row.cid.0, value: row.value, taken_down: row.taken_down };
+        (row.place, record)
+    });
+    Ok(in_place(keys.len(), records))
 }
 
 /// A record on a page, perhaps without its value.
