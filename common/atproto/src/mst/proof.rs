@@ -82,27 +82,34 @@ impl<'s, S: BlockSource> Cover<'s, S> {
         source: &'s S,
     ) -> Result<Vec<(Cid, Arc<Node>)>, Error> {
         let mut cover = Self { source, seen: HashSet::new(), nodes: Vec::new(), missing: Vec::new() };
+        let mut keys: Vec<&Key> = keys.into_iter().collect();
+        keys.sort_unstable();
         // Also without any key, so that there is always a tree to speak about.
-        cover.visit(*root, &Place::ROOT)?;
-        for key in keys {
-            cover.add(root, key)?;
-        }
+        cover.add(*root, &Place::ROOT, &keys)?;
         if cover.missing.is_empty() { Ok(cover.nodes) } else { Err(Error::Missing(cover.missing)) }
     }
 
-    /// Goes to `key`. Where it is absent its neighbours lie on the same way; where it is found they end the subtrees
-    /// beside it.
-    fn add(&mut self, root: &Cid, key: &Key) -> Result<(), Error> {
-        let mut next = Some((*root, Place::ROOT));
-        while let Some((cid, place)) = next.take() {
-            let Some((node, layer)) = self.visit(cid, &place)? else { return Ok(()) };
-            match node.find(key) {
+    /// Goes to `keys`, which are in order, from the node at `place`: through each node once, however many of them lie
+    /// below it. Where a key is absent its neighbours lie on the same way; where it is found they end the subtrees beside
+    /// it.
+    fn add(&mut self, cid: Cid, place: &Place, mut keys: &[&Key]) -> Result<(), Error> {
+        let Some((node, layer)) = self.visit(cid, place)? else { return Ok(()) };
+        while let [key, others @ ..] = keys {
+            keys = match node.find(key) {
                 Ok(index) => {
-                    self.follow(child(&node, &place, layer, index), Side::Last)?;
-                    self.follow(child(&node, &place, layer, index + 1), Side::First)?;
+                    self.follow(child(&node, place, layer, index), Side::Last)?;
+                    self.follow(child(&node, place, layer, index + 1), Side::First)?;
+                    others
                 }
-                Err(gap) => next = child(&node, &place, layer, gap),
-            }
+                Err(gap) => {
+                    let end = node.entries().get(gap);
+                    let inside = end.map_or(keys.len(), |end| keys.partition_point(|key| **key < end.key));
+                    if let Some((cid, place)) = child(&node, place, layer, gap) {
+                        self.add(cid, &place, &keys[..inside])?;
+                    }
+                    &keys[inside..]
+                }
+            };
         }
         Ok(())
     }
