@@ -36,8 +36,9 @@ use crate::http::GuardedClient;
 const REMEMBERED_BYTES: u64 = 64 << 20;
 /// How long it does, before it looks into Postgres for what another replica may have fetched.
 const REMEMBERED_FOR: Duration = Duration::from_secs(30);
-/// Documents that Postgres keeps, whoever asked for them; beyond that the oldest go.
-const KEPT: u32 = 250_000;
+/// Documents that Postgres keeps, whoever asked for them; beyond that the oldest go. Some 2 GB, and room for every active
+/// user of a large server.
+const KEPT: u32 = 1_000_000;
 /// Weight of the largest one it keeps: ten times that of the usual ones. A larger one is fetched when it is needed.
 const KEPT_WEIGHT: usize = 32 << 10;
 /// Documents that one statement forgets.
