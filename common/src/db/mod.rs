@@ -6,6 +6,7 @@ mod column;
 mod id;
 mod lookup;
 mod outage;
+mod packed;
 mod pool;
 mod schema;
 mod wakeups;
@@ -17,6 +18,7 @@ pub use column::{CidColumn, TextColumn};
 pub use id::AccountId;
 pub(crate) use lookup::{Lookup, Lookups, in_place};
 pub use outage::{is_lock_timeout, is_outage, is_overload};
+pub(crate) use packed::Packed;
 pub use pool::{PgPool, PoolConnection};
 #[cfg(feature = "testing")]
 pub(crate) use schema::migrations;

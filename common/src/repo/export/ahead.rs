@@ -6,6 +6,7 @@ use std::sync::Arc;
 use atproto::data::Cid;
 use atproto::mst::{BlockSource, Entry, Key, Node, Step, Walker};
 use atproto::syntax::Tid;
+use bytes::Bytes;
 use sqlx::PgConnection;
 
 use super::super::store::{StoredNode, list_nodes};
@@ -26,7 +27,7 @@ const INLINE_BYTES: i32 = 16 * 1024;
 pub(super) struct NodesAhead {
     account: AccountId,
     since: Option<Tid>,
-    nodes: HashMap<Cid, (Arc<Node>, Vec<u8>)>,
+    nodes: HashMap<Cid, (Arc<Node>, Bytes)>,
 }
 
 impl BlockSource for NodesAhead {
@@ -41,7 +42,7 @@ impl NodesAhead {
     }
 
     /// The block of a node that the walk came by.
-    pub(super) fn take(&mut self, cid: &Cid) -> Option<Vec<u8>> {
+    pub(super) fn take(&mut self, cid: &Cid) -> Option<Bytes> {
         self.nodes.remove(cid).map(|(_, block)| block)
     }
 
@@ -86,7 +87,7 @@ impl RecordsAhead {
         entry: &Entry,
         walker: &Walker,
         nodes: &NodesAhead,
-    ) -> Result<Option<Vec<u8>>, ExportError> {
+    ) -> Result<Option<Bytes>, ExportError> {
         if self.page.is_empty() {
             self.page = self.read(conn, entry, walker, nodes).await?.into();
         }
