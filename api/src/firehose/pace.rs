@@ -27,7 +27,9 @@ impl Pace {
 
     /// Notes that the subscriber has taken everything up to `position`.
     pub(super) fn advance(&mut self, position: i64) {
-        if !is_behind(*self.newest.borrow(), position, self.settings.max_waiting) {
+        // Before the end of the log is known, nobody can have come to it.
+        let Some(newest) = *self.newest.borrow() else { return };
+        if !is_behind(newest, position, self.settings.max_waiting) {
             self.has_caught_up = true;
             self.behind_since = None;
         } else if self.has_caught_up {
@@ -41,7 +43,8 @@ impl Pace {
             return pending().await;
         }
         let max_waiting = self.settings.max_waiting;
-        if self.newest.wait_for(|newest| is_behind(*newest, position, max_waiting)).await.is_err() {
+        let falls_behind = |newest: &Option<i64>| newest.is_some_and(|newest| is_behind(newest, position, max_waiting));
+        if self.newest.wait_for(falls_behind).await.is_err() {
             // No tail, no new events: nobody is slow.
             return pending().await;
         }
@@ -50,8 +53,8 @@ impl Pace {
     }
 }
 
-fn is_behind(newest: Option<i64>, position: i64, max_waiting: usize) -> bool {
-    newest.is_some_and(|newest| usize::try_from(newest - position).is_ok_and(|waiting| waiting > max_waiting))
+fn is_behind(newest: i64, position: i64, max_waiting: usize) -> bool {
+    usize::try_from(newest - position).is_ok_and(|waiting| waiting > max_waiting)
 }
 
 #[cfg(test)]
@@ -77,6 +80,16 @@ mod tests {
         pace.advance(1);
         assert_eq!(pace.behind_since, None);
         assert_eq!(pace.too_slow(1).now_or_never(), None);
+    }
+
+    #[tokio::test]
+    async fn who_comes_before_the_end_of_the_log_is_known_has_not_caught_up() {
+        let (newest, mut pace) = pace();
+        pace.advance(1);
+        newest.send_replace(Some(1000));
+        pace.advance(2);
+        assert_eq!(pace.behind_since, None);
+        assert_eq!(pace.too_slow(2).now_or_never(), None);
     }
 
     #[tokio::test]
