@@ -6,8 +6,10 @@
 //! * Rank 2: [`account`], [`blob`], [`preference`], [`report`], [`sequencer`], [`session`].
 //! * Rank 3: [`repo`].
 //! * Rank 4: [`lifecycle`].
+//! * Rank 5: [`admin`].
 
 pub mod account;
+pub mod admin;
 pub mod audit;
 pub mod blob;
 pub mod clock;

@@ -44,6 +44,15 @@ pub enum ChangeEmailError {
     Storage(#[from] sqlx::Error),
 }
 
+/// An account's address, as it is stored.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct StoredEmail {
+    /// The address; `None` if an entryway keeps it.
+    pub address: Option<String>,
+    /// Whether its owner proved to read mail there.
+    pub is_confirmed: bool,
+}
+
 impl Accounts {
     /// Marks the account's address as confirmed, with the code that was sent there. Letters of `email` match in either
     /// case.
@@ -78,6 +87,11 @@ impl Accounts {
         set_email(&mut transaction, account, email).await?;
         Ok(transaction.commit().await?)
     }
+}
+
+/// The account's address, which nobody else changes before the caller's transaction ends; `None` if the account is gone.
+pub async fn lock_email(conn: &mut PgConnection, account: AccountId) -> sqlx::Result<Option<StoredEmail>> {
+    store::lock_email(conn, account).await
 }
 
 /// Gives the account another address, which is not confirmed. Codes sent to the one before are void.

@@ -28,9 +28,11 @@ pub use crate::db::AccountId;
 pub use app_password::{
     AppPassword, AppPasswordText, CreateAppPasswordError, MAX_APP_PASSWORD_NAME, MAX_APP_PASSWORDS,
 };
-pub use code::{CODE_LIFETIME, CodeError, CodeMail, EmailCode, EmailCodeError, consume_code, request_code};
+pub use code::{
+    CODE_LIFETIME, CodeError, CodeMail, EmailCode, EmailCodeError, consume_code, request_code, revoke_codes,
+};
 pub use email::{EmailAddress, EmailAddressError, EmailRefused, EmailRules};
-pub use email_change::{ChangeEmailError, ConfirmEmailError, set_email};
+pub use email_change::{ChangeEmailError, ConfirmEmailError, StoredEmail, lock_email, set_email};
 pub use find::{Accounts, Principal};
 pub use invite::{
     AccountInvites, Invite, InviteError, InviteOrder, InvitePlace, InviteUse, Invites, MAX_CODES, MAX_USES, NewInvites,

@@ -4,7 +4,7 @@ use atproto::syntax::{Did, Handle};
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
-use super::{Account, AccountId, AccountStatus, EmailAddress, PasswordHash};
+use super::{Account, AccountId, AccountStatus, EmailAddress, PasswordHash, StoredEmail};
 use crate::db::{TextColumn, in_place};
 
 /// An account and what its owner signs in with.
@@ -118,13 +118,6 @@ pub(super) async fn find_by_handle(conn: &mut PgConnection, handle: &Handle) -> 
 /// `email` is in lower case.
 pub(super) async fn find_by_email(conn: &mut PgConnection, email: &str) -> sqlx::Result<Option<Login>> {
     find_login!(conn, "lower(email) = $1", email)
-}
-
-/// An account's address.
-#[derive(Debug)]
-pub(super) struct StoredEmail {
-    pub(super) address: Option<String>,
-    pub(super) is_confirmed: bool,
 }
 
 /// The account's address, which nobody else changes before the transaction ends.

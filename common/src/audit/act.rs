@@ -127,6 +127,9 @@ macro_rules! actions {
         }
 
         impl Action {
+            /// All of them.
+            pub const ALL: &[Self] = &[$(Self::$variant,)+];
+
             /// The name in the log.
             pub fn name(self) -> &'static str {
                 match self {

@@ -3,9 +3,10 @@
 //! Owns `audit_log`, which nobody can change or cut (a trigger refuses; only the table's owner could drop that). No entry
 //! holds a secret. E-mail addresses it does hold: without them nobody could say what an operator changed.
 //!
-//! An act within one transaction is [`record`]ed in that transaction: there is never one without the other. An act that
-//! commits on its own, or reaches outside of the database, is [witnessed](AuditLog::witness): one entry says that it
-//! begins, before it does, and another how it ended. A `begun` entry without an end names an act that a crash cut short.
+//! An act within one transaction is [`record`]ed in that transaction, or by the SQL function `audit_record_v1` in the one
+//! statement that it is: there is never one without the other. An act that reaches outside of the database, to the PLC
+//! directory, is [witnessed](AuditLog::witness): one entry says that it begins, before it does, and another how it ended. A
+//! `begun` entry without an end names an act that a crash cut short.
 
 mod act;
 mod store;

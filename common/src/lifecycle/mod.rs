@@ -28,12 +28,12 @@ use crate::identity::HandleRules;
 use crate::keys::RotationKey;
 pub use deletion::{DeletedAccounts, Purged};
 pub use handle::{HandleGiver, UpdateHandleError};
-pub use password::{SetPasswordError, set_password};
+pub use password::{SetPasswordError, check_new_password, set_password};
 pub use plc::{Announcements, PlcChanges, PlcOperationError, is_plc};
 pub use services::Services;
 pub use sign_up::{CreateAccountError, CreatedAccount, NewAccount};
 pub use standing::StandingError;
-pub use status::StatusError;
+pub use status::{StatusChange, StatusError};
 
 /// The workflows. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -110,6 +110,11 @@ impl Lifecycle {
     /// Forgets the DID documents that nobody needs any more; see [`DidResolver::forget_old_documents`].
     pub async fn forget_documents(&self) -> sqlx::Result<u64> {
         self.0.services.resolver.forget_old_documents().await
+    }
+
+    /// What may be announced of accounts.
+    pub fn announcements(&self) -> Announcements {
+        Announcements::new(self.0.services.pool.clone(), self.0.services.clock.clone())
     }
 
     /// Which handles this server gives away.

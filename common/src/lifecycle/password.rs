@@ -1,6 +1,5 @@
 //! A new main password, which ends all sessions.
 
-use atproto::syntax::Did;
 use secrecy::{ExposeSecret as _, SecretString};
 use sqlx::PgConnection;
 
@@ -34,7 +33,7 @@ impl Lifecycle {
     /// App passwords stay: they were made on purpose, and whoever lost the main password would lose all apps too. Their
     /// sessions end like all others, and are opened again by the apps.
     pub async fn reset_password(&self, code: &str, password: SecretString) -> Result<(), SetPasswordError> {
-        check_length(&password)?;
+        check_new_password(&password)?;
         let services = &self.0.services;
         // Before anything is hashed: that is work, and anybody may ask for it.
         let account = services.accounts.find_code_owner(CodePurpose::ResetPassword, code).await?;
@@ -44,18 +43,6 @@ impl Lifecycle {
         // The account comes first, as with all who need its row and others that hang on it.
         set_password(&mut transaction, account, &hash).await?;
         account::consume_code(&mut transaction, account, CodePurpose::ResetPassword, code).await?;
-        Ok(transaction.commit().await?)
-    }
-
-    /// Sets an account's password at the operator's wish.
-    pub async fn set_password(&self, did: &Did, password: SecretString) -> Result<(), SetPasswordError> {
-        check_length(&password)?;
-        let services = &self.0.services;
-        let account = services.accounts.find_by_did(did).await?.ok_or(SetPasswordError::AccountNotFound)?;
-        let hash = services.accounts.passwords().hash(password).await?;
-        let mut conn = services.pool.acquire().await?;
-        let mut transaction = conn.begin().await?;
-        set_password(&mut transaction, account.id, &hash).await?;
         Ok(transaction.commit().await?)
     }
 }
@@ -76,7 +63,11 @@ pub async fn set_password(
     Ok(session::end_all(conn, account).await?)
 }
 
-fn check_length(password: &SecretString) -> Result<(), SetPasswordError> {
+/// Refuses passwords that are too short or too long, before they are hashed.
+///
+/// # Errors
+/// [`SetPasswordError::Length`].
+pub fn check_new_password(password: &SecretString) -> Result<(), SetPasswordError> {
     let chars = password.expose_secret().chars().count();
     if (1..=MAX_NEW_PASSWORD_CHARS).contains(&chars) { Ok(()) } else { Err(SetPasswordError::Length) }
 }

@@ -4,13 +4,14 @@ use super::source::{self, Source};
 use super::{Violation, assert_none};
 
 /// The modules of common, the lowest rank first. Settings and time are below everything, logs included.
-const RANKS: [&[&str]; 6] = [
+const RANKS: [&[&str]; 7] = [
     &["clock", "config"],
     &["db", "http", "telemetry"],
     &["audit", "identity", "jobs", "keys"],
     &["account", "blob", "lexicon", "oauth", "preference", "rate_limit", "report", "sequencer", "session"],
     &["repo"],
     &["lifecycle"],
+    &["admin"],
 ];
 /// Makes states for tests, so it may use everything.
 const EXEMPT: &str = "testing";

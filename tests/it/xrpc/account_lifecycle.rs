@@ -9,8 +9,10 @@ use atproto::identity::plc::{State, UnsignedOperation};
 use atproto::syntax::Did;
 use chrono::DateTime;
 use common::account::{CodePurpose, SendCode};
+use common::audit::Actor;
 use common::config::PlcRotationKey;
 use common::keys::ServiceToken;
+use common::lifecycle::StatusChange;
 use common::testing::RepoArchive;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
@@ -122,7 +124,11 @@ async fn nothing_lands_behind_the_event_that_closes_an_account() -> Result<()> {
             "deactivate" => {
                 drop(here.post("com.atproto.server.deactivateAccount", Some(&alice.token), &json!({})).await?);
             }
-            "take down" => drop(cluster.replica(0).ctx().lifecycle.take_down(&alice.did, None).await?),
+            "take down" => {
+                let takedown = StatusChange::TakeDown { reference: None };
+                let lifecycle = &cluster.replica(0).ctx().lifecycle;
+                lifecycle.change_status(&Actor::Admin, &alice.did, &takedown).await?;
+            }
             _ => drop(delete(&cluster, &here, &alice).await?),
         }
         for outcome in join_all(writers).await {

@@ -188,7 +188,8 @@ pub async fn consume_code(
     }
 }
 
-/// Takes back every code of an account: its mail goes elsewhere now.
-pub(super) async fn revoke_codes(conn: &mut PgConnection, account: AccountId) -> sqlx::Result<()> {
+/// Takes back every code of an account, in the caller's transaction: its mail goes elsewhere now, or whoever asked for them
+/// is to be shut out.
+pub async fn revoke_codes(conn: &mut PgConnection, account: AccountId) -> sqlx::Result<()> {
     store::delete_all(conn, account).await
 }

@@ -1,6 +1,6 @@
 //! Deleting accounts, for good.
 //!
-//! Owns `account_deletion`. [`Lifecycle::delete`] is one short statement, `account_delete_v1`: the account, its repo, its
+//! Owns `account_deletion`. [`Lifecycle::delete`] is one short statement, `account_delete_v2`: the account, its repo, its
 //! key and its sessions are gone for everybody, the stream is told, and a row remains that says what is left to remove.
 //! The rest goes later, in steps of some milliseconds ([`DeletedAccounts::purge`], which a worker calls every minute):
 //!
@@ -25,6 +25,7 @@ use atproto::syntax::Did;
 use chrono::{DateTime, Utc};
 
 use super::{Lifecycle, Workflows};
+use crate::audit::Actor;
 use crate::db::{AccountId, PgPool};
 
 /// Some 10 ms each.
@@ -36,10 +37,12 @@ const OVERDUE: i64 = 500;
 
 impl Lifecycle {
     /// Deletes an account, at once for everybody; false if there is none. The PLC directory keeps its DID.
-    pub async fn delete(&self, did: &Did) -> sqlx::Result<bool> {
+    ///
+    /// `actor` is the operator who does it, and is noted; `None` if it is the account's owner.
+    pub async fn delete(&self, did: &Did, actor: Option<&Actor>) -> sqlx::Result<bool> {
         let services = &self.0.services;
         let event = self.0.deletion(did);
-        let deleted = store::delete_account(&mut *services.pool.acquire().await?, did, &event).await?;
+        let deleted = store::delete_account(&mut *services.pool.acquire().await?, did, &event, actor).await?;
         services.accounts.forget(did).await;
         Ok(deleted)
     }

@@ -7,12 +7,19 @@ use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
 use super::numbers;
+use crate::audit::Actor;
 use crate::db::{AccountId, TextColumn};
 
-/// Deletes an account and announces that, in one statement; false if there is none.
-pub(super) async fn delete_account(conn: &mut PgConnection, did: &Did, event: &[u8]) -> sqlx::Result<bool> {
-    let account = sqlx::query_scalar!("SELECT account_delete_v1($1, $2)", did.as_str(), event).fetch_one(conn).await?;
-    Ok(account.is_some())
+/// Deletes an account, announces that, and notes who did it, in one statement; false if there is none.
+pub(super) async fn delete_account(
+    conn: &mut PgConnection,
+    did: &Did,
+    event: &[u8],
+    actor: Option<&Actor>,
+) -> sqlx::Result<bool> {
+    let actor = actor.map(ToString::to_string);
+    let query = sqlx::query_scalar!("SELECT account_delete_v2($1, $2, $3)", actor, did.as_str(), event);
+    Ok(query.fetch_one(conn).await?.is_some())
 }
 
 /// As [`delete_account`], if the account is still overdue.

@@ -7,8 +7,9 @@ use atproto::syntax::Did;
 use chrono::TimeDelta;
 
 use super::{DeletedAccounts, Purged, Steps};
-use crate::lifecycle::CreatedAccount;
+use crate::audit::Actor;
 use crate::lifecycle::tests::world::{World, request, world, write};
+use crate::lifecycle::{CreatedAccount, StatusChange};
 use crate::repo::{PreparedRecord, PreparedWrite, RecordPath, Repos};
 use crate::testing::traces::{self, rows_of_account};
 use crate::testing::{Fault, assert_repo_is_sound, assert_stream_is_sound, seed};
@@ -59,8 +60,8 @@ async fn a_deleted_account_is_gone_at_once_and_nothing_but_its_blobs_is_left() {
     }
 
     let replica = world.replica();
-    assert!(replica.delete(&alice.did).await.unwrap());
-    assert!(!replica.delete(&alice.did).await.unwrap(), "once");
+    assert!(replica.delete(&alice.did, None).await.unwrap());
+    assert!(!replica.delete(&alice.did, None).await.unwrap(), "once");
     let services = &replica.0.services;
     assert!(services.accounts.find_by_did(&alice.did).await.unwrap().is_none());
     assert!(repos.find(&alice.did).await.unwrap().is_none());
@@ -117,7 +118,7 @@ async fn a_purge_that_is_cut_off_at_any_step_goes_on() {
         let (alice, bob) = (furnish(&world, &repos, "alice").await, furnish(&world, &repos, "bob").await);
         let carol = furnish(&world, &repos, "carol").await;
         for gone in [&alice.did, &bob.did] {
-            assert!(world.replica().delete(gone).await.unwrap());
+            assert!(world.replica().delete(gone, None).await.unwrap());
         }
         let tap = world.db.tap().await;
         let deleted = DeletedAccounts { pool: tap.pool(), steps: Steps { rows: 5, events: 7 } };
@@ -146,9 +147,9 @@ async fn a_deletion_whose_answer_is_lost_is_done_once() {
         let tap = world.db.tap().await;
         let replica = world.replica_on(tap.pool());
         tap.arm(fault);
-        replica.delete(&alice.did).await.unwrap_err();
+        replica.delete(&alice.did, None).await.unwrap_err();
         // The statement may still run when its connection is gone.
-        while world.replica().delete(&alice.did).await.unwrap() {}
+        while world.replica().delete(&alice.did, None).await.unwrap() {}
         let told = world.told(&alice.did).await;
         assert_eq!(told.iter().filter(|event| *event == "#account deleted").count(), 1, "{fault:?}");
     }
@@ -160,7 +161,7 @@ async fn many_who_purge_at_once_do_it_once() {
     let repos = world.repos();
     let (alice, bob) = (furnish(&world, &repos, "alice").await, furnish(&world, &repos, "bob").await);
     for gone in [&alice.did, &bob.did] {
-        assert!(world.replica().delete(gone).await.unwrap());
+        assert!(world.replica().delete(gone, None).await.unwrap());
     }
     let workers = (0..4).map(|_| {
         let steps = Steps { rows: 3, events: 5 };
@@ -193,7 +194,8 @@ async fn accounts_go_when_their_time_is_up() {
     }
     let taken_down = world.create_account("moderated").await.did;
     replica.deactivate(&taken_down, Some(now - hour)).await.unwrap();
-    replica.take_down(&taken_down, None).await.unwrap();
+    let takedown = StatusChange::TakeDown { reference: None };
+    replica.change_status(&Actor::Admin, &taken_down, &takedown).await.unwrap();
     assert_eq!(replica.delete_overdue().await.unwrap(), 0, "nobody on the day they closed");
     for did in [&dids[0], &dids[1], &dids[3], &taken_down] {
         traces::age_deactivation(&world.db.pool(), did, Duration::from_hours(25)).await;

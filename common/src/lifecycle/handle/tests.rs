@@ -6,9 +6,10 @@ use atproto::syntax::Did;
 use futures_util::future::join_all;
 
 use super::{HandleGiver, UpdateHandleError};
+use crate::audit::Actor;
 use crate::identity::HandleRefusal;
 use crate::lifecycle::tests::world::{Site, WebDid, World, request, world};
-use crate::lifecycle::{Lifecycle, NewAccount};
+use crate::lifecycle::{Lifecycle, NewAccount, StatusChange};
 use crate::testing::{Fault, traces};
 
 const LONG: Duration = Duration::from_mins(6);
@@ -62,7 +63,8 @@ async fn each_refusal_changes_nothing() {
     let appview = Site::appview(&[("nobody.example.com", &alice.did), ("bob.example.com", &alice.did)]).await;
     world.appview = Some(appview.url());
     let replica = world.replica();
-    replica.take_down(&carol.did, None).await.unwrap();
+    let takedown = StatusChange::TakeDown { reference: None };
+    replica.change_status(&Actor::Admin, &carol.did, &takedown).await.unwrap();
     let events = world.events().await.len();
     let refusal = async |did: &Did, handle: &str| rename(&replica, did, handle).await.unwrap_err();
 

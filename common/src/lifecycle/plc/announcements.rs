@@ -7,6 +7,7 @@ use atproto::syntax::{Datetime, Did};
 
 use super::store::{self, Submission};
 use crate::account::Principal;
+use crate::audit::Actor;
 use crate::clock::Clock;
 use crate::db::{self, PgPool};
 use crate::identity::forget_document;
@@ -30,9 +31,11 @@ impl Announcements {
     }
 
     /// Announces that an account is to be looked up again; gives the event's seq, or `None` if the account is gone.
-    pub async fn announce(&self, account: &Principal) -> sqlx::Result<Option<i64>> {
+    ///
+    /// `actor` is noted, in the same statement; nobody is if it belongs to something larger that is noted as a whole.
+    pub async fn announce(&self, account: &Principal, actor: Option<&Actor>) -> sqlx::Result<Option<i64>> {
         let body = event(&account.did, &self.clock);
-        store::announce(&mut *self.pool.acquire().await?, account.id, &body).await
+        store::announce(&mut *self.pool.acquire().await?, account, &body, actor).await
     }
 
     /// Announces the changes of which nobody was told, because the replica that made them died or heard no answer, and

@@ -4,6 +4,7 @@
 //! what should be in it.
 
 mod announcements;
+mod signing_key;
 mod store;
 #[cfg(test)]
 mod tests;

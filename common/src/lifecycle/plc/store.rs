@@ -5,6 +5,8 @@ use std::time::Duration;
 use atproto::syntax::Did;
 use sqlx::PgConnection;
 
+use crate::account::Principal;
+use crate::audit::Actor;
 use crate::db::{AccountId, TextColumn};
 
 /// A change that is on its way through the directory, or was.
@@ -15,9 +17,21 @@ pub(super) struct Submission {
     pub(super) did: Did,
 }
 
-/// Appends an `#identity` event of an account; its seq, or `None` if the account is gone.
-pub(super) async fn announce(conn: &mut PgConnection, account: AccountId, body: &[u8]) -> sqlx::Result<Option<i64>> {
-    sqlx::query_scalar!("SELECT identity_announce_v1($1, $2)", account.get(), body).fetch_one(conn).await
+/// Appends an `#identity` event of an account, and notes who asked for it; its seq, or `None` if the account is gone.
+pub(super) async fn announce(
+    conn: &mut PgConnection,
+    account: &Principal,
+    body: &[u8],
+    actor: Option<&Actor>,
+) -> sqlx::Result<Option<i64>> {
+    let query = sqlx::query_scalar!(
+        "SELECT identity_announce_v3($1, $2, $3, $4)",
+        actor.map(ToString::to_string),
+        account.id.get(),
+        account.did.as_str(),
+        body,
+    );
+    query.fetch_one(conn).await
 }
 
 /// Notes a change that the directory is about to hear of; gives its number.

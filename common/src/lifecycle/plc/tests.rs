@@ -56,7 +56,7 @@ async fn an_account_is_announced_when_an_operator_asks() {
     let replica = world.replica();
     let alice = replica.create_account(request("alice")).await.unwrap();
     let account = replica.0.services.accounts.find_principal(&alice.did).await.unwrap().unwrap();
-    assert_eq!(announcements(&world).announce(&account).await.unwrap(), Some(5));
+    assert_eq!(announcements(&world).announce(&account, None).await.unwrap(), Some(5));
     let gone = crate::account::Principal { id: crate::db::AccountId::new(0), ..account };
-    assert_eq!(announcements(&world).announce(&gone).await.unwrap(), None);
+    assert_eq!(announcements(&world).announce(&gone, None).await.unwrap(), None);
 }

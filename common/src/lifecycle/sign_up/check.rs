@@ -6,6 +6,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 
 use super::{CreateAccountError, NewAccount};
 use crate::account::{EmailAddress, MAX_NEW_PASSWORD_CHARS};
+use crate::audit::Actor;
 use crate::lifecycle::Workflows;
 
 /// A sign-up that nothing speaks against so far.
@@ -16,6 +17,7 @@ pub(super) struct SignUp {
     pub(super) password: Option<SecretString>,
     pub(super) invite_code: Option<String>,
     pub(super) identity: Identity,
+    pub(super) operator: Option<Actor>,
 }
 
 /// Where the DID comes from.
@@ -33,14 +35,14 @@ impl Workflows {
     /// Reference: it asks the network about the handle before it looks whether the DID is proven. Here nobody makes the
     /// server ask without a proof.
     pub(super) async fn check_sign_up(&self, request: NewAccount) -> Result<SignUp, CreateAccountError> {
-        if !self.policy.accepts_sign_ups && !request.by_operator {
+        if !self.policy.accepts_sign_ups && request.operator.is_none() {
             return Err(CreateAccountError::Closed);
         }
         let password = request.password.filter(|password| !password.expose_secret().is_empty());
         if password.as_ref().is_some_and(|text| text.expose_secret().chars().count() > MAX_NEW_PASSWORD_CHARS) {
             return Err(CreateAccountError::PasswordTooLong);
         }
-        let needs_invite = self.policy.invites_required && !request.by_operator;
+        let needs_invite = self.policy.invites_required && request.operator.is_none();
         let invite_code = request.invite_code.filter(|code| needs_invite && !code.is_empty());
         if needs_invite && invite_code.is_none() {
             return Err(CreateAccountError::InviteMissing);
@@ -48,11 +50,14 @@ impl Workflows {
         let email = request.email.filter(|email| !email.is_empty()).ok_or(CreateAccountError::EmailMissing)?;
         let emails = self.services.accounts.emails();
         let email = emails.check(&email).map_err(|_| CreateAccountError::EmailUnsupported)?;
-        let handle = if request.did.is_some() {
-            self.policy.handles.check(&request.handle)?
-        } else {
-            self.policy.handles.check_new(&request.handle)?
+        let handles = &self.policy.handles;
+        let handle = match request.operator {
+            Some(_) => handles.check_reserved_too(&request.handle)?,
+            None => handles.check(&request.handle)?,
         };
+        if request.did.is_none() {
+            handles.check_new(&handle)?;
+        }
         if let Some(code) = &invite_code
             && !self.services.accounts.is_usable_invite(code).await?
         {
@@ -66,7 +71,7 @@ impl Workflows {
             let recovery_key = request.recovery_key.map(|key| key.parse()).transpose();
             Identity::New { recovery_key: recovery_key.map_err(|_| CreateAccountError::RecoveryKey)? }
         };
-        Ok(SignUp { handle, email, password, invite_code, identity })
+        Ok(SignUp { handle, email, password, invite_code, identity, operator: request.operator })
     }
 
     /// Spares the directory a DID for nothing. Whether both are free is decided when the account is stored.

@@ -11,6 +11,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::check::{Identity, SignUp};
 use super::{CreateAccountError, store};
 use crate::account::{EmailAddress, PasswordHash};
+use crate::audit::Actor;
 use crate::db;
 use crate::keys::{RotationKeyError, SealedKey};
 use crate::lifecycle::{Policy, Workflows};
@@ -38,6 +39,8 @@ pub(super) struct Draft {
     /// In the order in which they are announced; none for an account that starts closed.
     pub(super) events: Vec<Event>,
     pub(super) refresh_token: RefreshToken,
+    /// Who makes it, if not its owner.
+    pub(super) operator: Option<Actor>,
 }
 
 /// A DID and what its account will sign with.
@@ -68,6 +71,7 @@ impl Workflows {
             handle: sign_up.handle,
             email: sign_up.email,
             invite_code: sign_up.invite_code,
+            operator: sign_up.operator,
             did,
             password_hash,
             operation,

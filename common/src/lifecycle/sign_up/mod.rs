@@ -33,6 +33,7 @@ use tracing::Instrument as _;
 use self::draft::Draft;
 use super::{Lifecycle, Workflows};
 use crate::account::AccountId;
+use crate::audit::Actor;
 use crate::db;
 use crate::identity::PlcError;
 use crate::session::RefreshToken;
@@ -55,8 +56,9 @@ pub struct NewAccount {
     pub did: Option<Did>,
     /// The DID that the caller has proven to be theirs.
     pub proven_did: Option<Did>,
-    /// The operator makes it: no invitation is needed, and sign-up may be closed.
-    pub by_operator: bool,
+    /// The operator who makes it, and is noted: no invitation is needed, sign-up may be closed, and the handle may be one
+    /// that is kept back.
+    pub operator: Option<Actor>,
 }
 
 /// An account that was made, with its first session.

@@ -2,11 +2,13 @@
 
 use atproto::identity::plc::Operation;
 use atproto::syntax::Did;
+use serde_json::json;
 use sqlx::PgConnection;
 use sqlx::types::Json;
 
 use super::draft::Draft;
 use crate::account::AccountId;
+use crate::audit::Action;
 use crate::db::TextColumn;
 
 /// The error code that `account_create_v2` raises for an invitation that is not to be had.
@@ -62,15 +64,21 @@ pub(super) async fn claim_stale_drafts(conn: &mut PgConnection, limit: i64) -> s
     Ok(drafts.collect())
 }
 
-/// Makes an account with everything that belongs to it.
+/// Makes an account with everything that belongs to it, and notes the operator who makes it, in one statement.
 pub(super) async fn create_account(conn: &mut PgConnection, draft: &Draft) -> sqlx::Result<AccountId> {
     let kinds: Vec<&str> = draft.events.iter().map(|event| event.kind().name()).collect();
     let bodies: Vec<Vec<u8>> = draft.events.iter().map(atproto::event::Event::encode).collect();
-    sqlx::query_scalar!(
+    let made = sqlx::query!(
         r#"
-            SELECT account_create_v2(
-                $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19
-            ) AS "id!: AccountId"
+            WITH made AS MATERIALIZED (
+                SELECT account_create_v2(
+                    $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19
+                ) AS id
+            )
+            SELECT
+                id AS "id!: AccountId",
+                CASE WHEN $20::text IS NOT NULL THEN audit_record_v1($20, $21, $1, $1, NULL, $22) END AS entry
+            FROM made
         "#,
         draft.did.as_str(),
         draft.handle.as_str(),
@@ -91,7 +99,9 @@ pub(super) async fn create_account(conn: &mut PgConnection, draft: &Draft) -> sq
         &bodies,
         draft.refresh_token.id.as_str(),
         draft.refresh_token.expires_at,
-    )
-    .fetch_one(conn)
-    .await
+        draft.operator.as_ref().map(ToString::to_string),
+        Action::CreateAccount.name(),
+        json!({ "handle": draft.handle, "email": draft.email.as_str() }),
+    );
+    Ok(made.fetch_one(conn).await?.id)
 }

@@ -7,9 +7,11 @@ use atproto::crypto::SigningKey;
 use atproto::event::{AccountStatus, Event};
 use atproto::syntax::Did;
 use futures_util::future::join_all;
+use serde_json::json;
 
 use super::Draft;
 use crate::account::AccountStatus as Status;
+use crate::audit::{Actor, AuditLog, Filter};
 use crate::config::{Config, PlcRotationKey};
 use crate::lifecycle::tests::world::{WebDid, World, request, world};
 use crate::lifecycle::{CreateAccountError, Lifecycle, NewAccount, Policy, PolicyError};
@@ -300,7 +302,15 @@ async fn where_sign_up_is_closed_only_the_operator_makes_accounts() {
         let refused = replica.create_account(new).await;
         assert!(matches!(refused, Err(CreateAccountError::Closed)), "{refused:?}");
     }
-    replica.create_account(NewAccount { by_operator: true, ..request("alice") }).await.unwrap();
+    let log = AuditLog::new(world.db.pool());
+    assert_eq!(log.list(&Filter::default(), 10).await.unwrap(), [], "nothing was done");
+    // A name that nobody else gets.
+    let new = NewAccount { operator: Some(Actor::Admin), ..request("admin") };
+    let admin = replica.create_account(new).await.unwrap();
+    let entry = log.list(&Filter::default(), 10).await.unwrap().remove(0);
+    assert_eq!((entry.action.as_str(), entry.actor.as_str()), ("account.create", "admin"));
+    assert_eq!((entry.did.as_deref(), entry.outcome.as_str()), (Some(admin.did.as_str()), "done"));
+    assert_eq!(entry.after, Some(json!({ "handle": "admin.test", "email": "admin@mail.test" })));
 }
 
 /// A sign-up of which everything is ready but the account, as a process leaves it that is killed there.

@@ -1,16 +1,18 @@
 //! Whether an account may be used: its owner closes and opens it, a moderator takes it down and restores it.
 //!
-//! Each change is one statement, `account_status_change_v1`. It holds the repo's row while it changes the account's and
+//! Each change is one statement, `account_status_change_v2`. It holds the repo's row while it changes the account's and
 //! numbers the event, so no commit is numbered behind the event that forbids it, on whatever replica it was made.
 //! Replicas remember for some seconds who was active; a write is refused all the same, by the statement that would store
 //! it.
 //!
 //! Every change may be repeated, also after its answer got lost. The stream is told each time.
 //!
+//! What an operator or moderator changes is in the audit log, by the same statement; what an owner does is not.
+//!
 //! | Change | Events |
 //! |---|---|
-//! | [`deactivate`](Lifecycle::deactivate), [`take_down`](Lifecycle::take_down), [`restore`](Lifecycle::restore), [`announce_status`](Lifecycle::announce_status) | `#account` |
-//! | [`activate`](Lifecycle::activate) | `#account`, `#identity`, `#sync` |
+//! | [`Deactivate`](StatusChange::Deactivate), [`TakeDown`](StatusChange::TakeDown), [`Restore`](StatusChange::Restore), [`Announce`](StatusChange::Announce) | `#account` |
+//! | [`Activate`](StatusChange::Activate) | `#account`, `#identity`, `#sync` |
 
 mod store;
 #[cfg(test)]
@@ -23,6 +25,7 @@ use chrono::{DateTime, SecondsFormat, Utc};
 
 use super::{Lifecycle, Workflows};
 use crate::account::AccountStatus;
+use crate::audit::{Action, Actor};
 
 /// Tries to announce an account as it is, while its handle or its repo changes.
 const ATTEMPTS: usize = 20;
@@ -48,13 +51,59 @@ pub enum StatusError {
 }
 
 /// What is to change.
-#[derive(Clone, Debug)]
-enum Change {
-    Deactivate { delete_after: Option<DateTime<Utc>> },
-    Activate(Box<Announcement>),
-    TakeDown { reference: String },
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum StatusChange {
+    /// The account is closed for its owner, who may still sign in, take data along and open it again. Sessions live on.
+    Deactivate {
+        /// When the account may be deleted; `None` means never.
+        delete_after: Option<DateTime<Utc>>,
+    },
+    /// An account that its owner closed, or that moved here, is opened. Not if it is taken down.
+    ///
+    /// Whether its DID points here is for the caller to look at first, with [`Lifecycle::check_standing`].
+    Activate,
+    /// The account is closed by a moderator. All its sessions end; access tokens that are out stay good until they expire,
+    /// for methods that do not look at the account.
+    TakeDown {
+        /// Why; the time if there is no reference. Has no NUL.
+        reference: Option<String>,
+    },
+    /// A takedown is taken back; an account that its owner had closed is then closed by its owner again. Sessions that were
+    /// opened meanwhile end.
     Restore,
+    /// Nothing but that the stream is told once more.
     Announce,
+}
+
+impl StatusChange {
+    /// What the audit log calls it.
+    fn action(&self) -> Action {
+        match self {
+            Self::Deactivate { .. } => Action::DeactivateAccount,
+            Self::Activate => Action::ActivateAccount,
+            Self::TakeDown { .. } => Action::TakeDownAccount,
+            Self::Restore => Action::RestoreAccount,
+            Self::Announce => Action::AnnounceAccount,
+        }
+    }
+
+    /// What `account_status_change_v2` calls it.
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Deactivate { .. } => "deactivate",
+            Self::Activate => "activate",
+            Self::TakeDown { .. } => "take_down",
+            Self::Restore => "restore",
+            Self::Announce => "announce",
+        }
+    }
+
+    fn delete_after(&self) -> Option<DateTime<Utc>> {
+        match self {
+            Self::Deactivate { delete_after } => *delete_after,
+            _ => None,
+        }
+    }
 }
 
 /// What an activation announces, and for which handle and head.
@@ -68,26 +117,48 @@ struct Announcement {
 }
 
 impl Lifecycle {
-    /// Closes an account for its owner, who may still sign in, take data along and open it again. Gives its status then,
-    /// which is another if it is taken down.
-    ///
-    /// `delete_after` is when the account may be deleted; `None` means never. Sessions live on.
+    /// Closes an account for its owner: [`StatusChange::Deactivate`]. Gives its status then, which is another if it is taken
+    /// down.
     pub async fn deactivate(
         &self,
         did: &Did,
         delete_after: Option<DateTime<Utc>>,
     ) -> Result<AccountStatus, StatusError> {
-        self.0.change(did, Change::Deactivate { delete_after }).await
+        self.0.change_status(did, &StatusChange::Deactivate { delete_after }, None).await
     }
 
-    /// Opens an account that its owner closed, or that moved here; announces its handle and its repo.
-    ///
-    /// Whether its DID points here is for the caller to look at first, with [`Lifecycle::check_standing`].
+    /// Opens an account for its owner: [`StatusChange::Activate`].
     pub async fn activate(&self, did: &Did) -> Result<AccountStatus, StatusError> {
+        self.0.change_status(did, &StatusChange::Activate, None).await
+    }
+
+    /// Changes an account's status for an operator or moderator, who is noted. Gives the status that it then has.
+    pub async fn change_status(
+        &self,
+        actor: &Actor,
+        did: &Did,
+        change: &StatusChange,
+    ) -> Result<AccountStatus, StatusError> {
+        self.0.change_status(did, change, Some(actor)).await
+    }
+}
+
+impl Workflows {
+    async fn change_status(
+        &self,
+        did: &Did,
+        change: &StatusChange,
+        actor: Option<&Actor>,
+    ) -> Result<AccountStatus, StatusError> {
         for _ in 0..ATTEMPTS {
-            match self.0.try_activate(did).await? {
-                store::Outcome::Status(_) => return Ok(AccountStatus::Active),
-                store::Outcome::Takendown => return Err(StatusError::Takendown),
+            let announcement = match change {
+                StatusChange::Activate => Some(self.announcement_of(did).await?),
+                _ => None,
+            };
+            match self.try_change(did, change, announcement.as_ref(), actor).await? {
+                store::Outcome::Status(status) => return Ok(status),
+                store::Outcome::Takendown if announcement.is_some() => return Err(StatusError::Takendown),
+                store::Outcome::Takendown => return Ok(AccountStatus::Takendown),
                 store::Outcome::NoAccount => return Err(StatusError::NotFound),
                 store::Outcome::Moved => {}
             }
@@ -95,37 +166,8 @@ impl Lifecycle {
         Err(StatusError::Contended)
     }
 
-    /// Closes an account for a moderator, under their reference or else the time. All its sessions end; access tokens
-    /// that are out stay good until they expire, for methods that do not look at the account.
-    pub async fn take_down(&self, did: &Did, reference: Option<&str>) -> Result<AccountStatus, StatusError> {
-        let now = || self.0.services.clock.now().to_rfc3339_opts(SecondsFormat::Millis, true);
-        let reference = reference.map_or_else(now, str::to_owned);
-        self.0.change(did, Change::TakeDown { reference }).await
-    }
-
-    /// Takes a takedown back; an account that its owner had closed is then closed by its owner again. Sessions that were
-    /// opened meanwhile end.
-    pub async fn restore(&self, did: &Did) -> Result<AccountStatus, StatusError> {
-        self.0.change(did, Change::Restore).await
-    }
-
-    /// Tells the stream once more what status an account has.
-    pub async fn announce_status(&self, did: &Did) -> Result<AccountStatus, StatusError> {
-        self.0.change(did, Change::Announce).await
-    }
-}
-
-impl Workflows {
-    async fn change(&self, did: &Did, change: Change) -> Result<AccountStatus, StatusError> {
-        match self.try_change(did, &change).await? {
-            store::Outcome::Status(status) => Ok(status),
-            store::Outcome::Takendown => Ok(AccountStatus::Takendown),
-            store::Outcome::NoAccount => Err(StatusError::NotFound),
-            store::Outcome::Moved => Err(StatusError::Contended),
-        }
-    }
-
-    async fn try_activate(&self, did: &Did) -> Result<store::Outcome, StatusError> {
+    /// What there is to announce of an account that is about to be opened.
+    async fn announcement_of(&self, did: &Did) -> Result<Announcement, StatusError> {
         let presence = store::find_presence(&mut *self.services.pool.acquire().await?, did).await?;
         let presence = presence.ok_or(StatusError::NotFound)?;
         let commit = Commit::decode(&presence.commit_block)?;
@@ -133,21 +175,38 @@ impl Workflows {
         let identity =
             IdentityEvent { did: did.clone(), handle: announced(presence.handle.as_ref()), time: time.clone() };
         let sync = SyncEvent::new(&commit, time).encode();
-        let announcement = Announcement { presence, identity: identity.encode(), sync };
-        self.try_change(did, &Change::Activate(announcement.into())).await
+        Ok(Announcement { presence, identity: identity.encode(), sync })
     }
 
-    async fn try_change(&self, did: &Did, change: &Change) -> Result<store::Outcome, StatusError> {
+    async fn try_change(
+        &self,
+        did: &Did,
+        change: &StatusChange,
+        announcement: Option<&Announcement>,
+        actor: Option<&Actor>,
+    ) -> Result<store::Outcome, StatusError> {
         let time = self.event_time();
         let event = |status| AccountEvent { did: did.clone(), status, time: time.clone() }.encode();
-        let events = store::StatusEvents {
+        let change = store::Change {
+            name: change.name(),
+            takedown_ref: self.takedown_ref(change),
+            delete_after: change.delete_after(),
             active: event(EventStatus::Active),
             deactivated: event(EventStatus::Deactivated),
             takendown: event(EventStatus::Takendown),
+            announcement,
+            act: actor.map(|actor| (actor, change.action())),
         };
-        let outcome = store::change(&mut *self.services.pool.acquire().await?, did, change, &events).await?;
+        let outcome = store::change(&mut *self.services.pool.acquire().await?, did, &change).await?;
         self.services.accounts.forget(did).await;
         Ok(outcome)
+    }
+
+    /// The reference of a takedown: the given one, or the time.
+    fn takedown_ref(&self, change: &StatusChange) -> Option<String> {
+        let StatusChange::TakeDown { reference } = change else { return None };
+        let now = || self.services.clock.now().to_rfc3339_opts(SecondsFormat::Millis, true);
+        Some(reference.clone().unwrap_or_else(now))
     }
 
     /// The present, as events tell it.

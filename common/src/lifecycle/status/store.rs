@@ -1,10 +1,12 @@
 //! All SQL of an account's status.
 
 use atproto::syntax::{Did, Handle};
+use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
-use super::Change;
+use super::Announcement;
 use crate::account::AccountStatus;
+use crate::audit::{Action, Actor};
 use crate::db::TextColumn;
 
 /// What the public sees of an account, as of a moment.
@@ -16,11 +18,19 @@ pub(super) struct Presence {
     pub(super) commit_block: Vec<u8>,
 }
 
-/// Bodies of `#account`, one for each status that the account may turn out to have.
-pub(super) struct StatusEvents {
+/// A change, as `account_status_change_v2` takes it.
+pub(super) struct Change<'a> {
+    pub(super) name: &'static str,
+    pub(super) takedown_ref: Option<String>,
+    pub(super) delete_after: Option<DateTime<Utc>>,
+    /// Bodies of `#account`, one for each status that the account may turn out to have.
     pub(super) active: Vec<u8>,
     pub(super) deactivated: Vec<u8>,
     pub(super) takendown: Vec<u8>,
+    /// Of an activation.
+    pub(super) announcement: Option<&'a Announcement>,
+    /// What to note, if anything.
+    pub(super) act: Option<(&'a Actor, Action)>,
 }
 
 /// What became of a change.
@@ -55,34 +65,25 @@ pub(super) async fn find_presence(conn: &mut PgConnection, did: &Did) -> sqlx::R
     }))
 }
 
-/// Changes an account's status and announces it, in one statement.
-pub(super) async fn change(
-    conn: &mut PgConnection,
-    did: &Did,
-    change: &Change,
-    events: &StatusEvents,
-) -> sqlx::Result<Outcome> {
-    let (name, reference, delete_after, announcement) = match change {
-        Change::Deactivate { delete_after } => ("deactivate", None, *delete_after, None),
-        Change::Activate(announcement) => ("activate", None, None, Some(announcement)),
-        Change::TakeDown { reference } => ("take_down", Some(reference.as_str()), None, None),
-        Change::Restore => ("restore", None, None, None),
-        Change::Announce => ("announce", None, None, None),
-    };
+/// Changes an account's status, announces it and notes who did it, in one statement.
+pub(super) async fn change(conn: &mut PgConnection, did: &Did, change: &Change<'_>) -> sqlx::Result<Outcome> {
+    let announcement = change.announcement;
     let presence = announcement.map(|announcement| &announcement.presence);
     let outcome = sqlx::query_scalar!(
         r#"
-            SELECT account_status_change_v1(
-                $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11
+            SELECT account_status_change_v2(
+                $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13
             ) AS "outcome!"
         "#,
+        change.act.map(|(actor, _)| actor.to_string()),
+        change.act.map(|(_, action)| action.name()),
         did.as_str(),
-        name,
-        reference,
-        delete_after,
-        events.active,
-        events.deactivated,
-        events.takendown,
+        change.name,
+        change.takedown_ref,
+        change.delete_after,
+        change.active,
+        change.deactivated,
+        change.takendown,
         presence.and_then(|presence| presence.handle.as_ref()).map(Handle::as_str),
         presence.map(|presence| presence.head.as_slice()),
         announcement.map(|announcement| announcement.identity.as_slice()),

@@ -3,10 +3,12 @@
 use atproto::event::Event;
 use atproto::syntax::Did;
 use futures_util::future::join_all;
+use serde_json::json;
 use tokio::sync::Notify;
 
-use super::StatusError;
+use super::{StatusChange, StatusError};
 use crate::account::AccountStatus;
+use crate::audit::{Actor, AuditLog, Filter};
 use crate::lifecycle::tests::world::{World, world, write};
 use crate::lifecycle::{CreatedAccount, Lifecycle};
 use crate::repo::{Repos, WriteError};
@@ -17,10 +19,14 @@ async fn change(lifecycle: &Lifecycle, did: &Did, change: &str) -> Result<Accoun
     match change {
         "deactivate" => lifecycle.deactivate(did, None).await,
         "activate" => lifecycle.activate(did).await,
-        "take down" => lifecycle.take_down(did, Some("case 7")).await,
-        "restore" => lifecycle.restore(did).await,
-        _ => lifecycle.announce_status(did).await,
+        "take down" => lifecycle.change_status(&Actor::Admin, did, &take_down()).await,
+        "restore" => lifecycle.change_status(&Actor::Admin, did, &StatusChange::Restore).await,
+        _ => lifecycle.change_status(&Actor::Admin, did, &StatusChange::Announce).await,
     }
+}
+
+fn take_down() -> StatusChange {
+    StatusChange::TakeDown { reference: Some("case 7".to_owned()) }
 }
 
 #[tokio::test]
@@ -64,7 +70,7 @@ async fn what_cannot_be_changed_stays_and_is_not_told() {
     let world = world().await;
     let alice = world.create_account("alice").await;
     let replica = world.replica();
-    replica.take_down(&alice.did, None).await.unwrap();
+    change(&replica, &alice.did, "take down").await.unwrap();
     let events = world.events().await.len();
     let opened = replica.activate(&alice.did).await;
     assert!(matches!(opened, Err(StatusError::Takendown)), "{opened:?}");
@@ -100,13 +106,62 @@ async fn moderators_end_sessions_and_owners_do_not() {
     replica.deactivate(&alice.did, None).await.unwrap();
     replica.activate(&alice.did).await.unwrap();
     assert_eq!(count().await, 1);
-    replica.take_down(&alice.did, None).await.unwrap();
+    change(&replica, &alice.did, "take down").await.unwrap();
     assert_eq!(count().await, 0);
     assert!(sessions.rotate(alice.id, &alice.refresh_token.id).await.unwrap().is_none());
     seed::app_password(&world.db.pool(), alice.id, "phone", false).await;
     sessions.start(alice.id, Opening::AppPassword { name: "phone" }).await.unwrap().unwrap();
-    replica.restore(&alice.did).await.unwrap();
+    change(&replica, &alice.did, "restore").await.unwrap();
     assert_eq!(count().await, 0);
+}
+
+#[tokio::test]
+async fn what_others_than_the_owner_change_is_noted_by_the_same_statement() {
+    let world = world().await;
+    let (alice, replica) = (world.create_account("alice").await, world.replica());
+    let log = AuditLog::new(world.db.pool());
+    let entries = async || log.list(&Filter::default(), 100).await.unwrap();
+    replica.deactivate(&alice.did, None).await.unwrap();
+    replica.activate(&alice.did).await.unwrap();
+    assert_eq!(entries().await, [], "owners do as they like");
+
+    let moderator = Actor::Service("did:plc:moderator".parse().unwrap());
+    let acts = [
+        (take_down(), "account.takedown"),
+        (StatusChange::Restore, "account.restore"),
+        (StatusChange::Deactivate { delete_after: None }, "account.deactivate"),
+        (StatusChange::Activate, "account.activate"),
+        (StatusChange::Announce, "account.announce"),
+    ];
+    for (change, action) in &acts {
+        replica.change_status(&moderator, &alice.did, change).await.unwrap();
+        let entry = entries().await.remove(0);
+        assert_eq!((entry.action.as_str(), entry.outcome.as_str()), (*action, "done"));
+        assert_eq!((entry.actor.as_str(), entry.subject.as_str()), ("did:plc:moderator", alice.did.as_str()));
+        assert_eq!(entry.did.as_deref(), Some(alice.did.as_str()));
+    }
+    let entries_before = entries().await;
+    assert_eq!(entries_before.len(), acts.len());
+    let takedown = &entries_before[4];
+    let [before, after] = [&takedown.before, &takedown.after].map(|state| state.as_ref().unwrap());
+    assert_eq!((&before["takedown"], &after["takedown"]), (&json!(null), &json!("case 7")));
+    assert_eq!((&before["handle"], &before["deactivatedAt"]), (&json!("alice.test"), &json!(null)));
+    let closing = &entries_before[2];
+    assert!(closing.before.as_ref().unwrap()["deactivatedAt"].is_null());
+    assert!(closing.after.as_ref().unwrap()["deactivatedAt"].is_string());
+
+    // What changes nothing is no act.
+    replica.change_status(&moderator, &alice.did, &take_down()).await.unwrap();
+    replica.change_status(&moderator, &alice.did, &StatusChange::Activate).await.unwrap_err();
+    let nobody: Did = "did:plc:nobody".parse().unwrap();
+    replica.change_status(&moderator, &nobody, &take_down()).await.unwrap_err();
+    assert!(!replica.delete(&nobody, Some(&moderator)).await.unwrap());
+    assert_eq!(entries().await.len(), acts.len() + 1);
+
+    assert!(replica.delete(&alice.did, Some(&moderator)).await.unwrap());
+    let entry = entries().await.remove(0);
+    assert_eq!((entry.action.as_str(), entry.did.as_deref()), ("account.delete", Some(alice.did.as_str())));
+    assert_eq!((&entry.before.unwrap()["handle"], entry.after), (&json!("alice.test"), None));
 }
 
 /// Writes at two replicas until that is refused; gives why.
@@ -128,7 +183,7 @@ async fn close_under_fire(world: &World, name: &str, close: &str) -> Vec<WriteEr
     let closing = async {
         started.notified().await;
         match close {
-            "delete" => assert!(lifecycle.delete(&alice.did).await.unwrap()),
+            "delete" => assert!(lifecycle.delete(&alice.did, None).await.unwrap()),
             other => drop(change(&lifecycle, &alice.did, other).await.unwrap()),
         }
     };

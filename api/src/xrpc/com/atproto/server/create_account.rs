@@ -62,7 +62,7 @@ pub async fn handle(
         recovery_key: input.recovery_key,
         did: input.did,
         proven_did,
-        by_operator: false,
+        operator: None,
     };
     let account = app.lifecycle.create_account(new).await?;
     Ok(XrpcJson(Output {

@@ -39,7 +39,7 @@ pub async fn handle(State(app): State<AppState>, XrpcBody(input): XrpcBody<Input
     let account = account?.ok_or_else(unauthorized)?;
     app.accounts.consume_code(&account.did, CodePurpose::DeleteAccount, &input.token).await?;
     // The code is used up, and whoever had it means it: what fails now may be asked for again with another one.
-    app.lifecycle.delete(&account.did).await.map_err(XrpcError::internal)?;
+    app.lifecycle.delete(&account.did, None).await.map_err(XrpcError::internal)?;
     Ok(())
 }
 
