@@ -6,6 +6,7 @@ use std::sync::Arc;
 use axum::extract::FromRef;
 use common::{
     account::{Accounts, Invites},
+    admin::Administration,
     audit::AuditLog,
     blob::Blobs,
     clock::Clock,
@@ -71,6 +72,8 @@ services! {
     reports: Reports,
     /// What operators and moderators did.
     audit: AuditLog,
+    /// What operators do to accounts.
+    admin: Administration,
     /// Sessions.
     sessions: Sessions,
     /// Signing keys.
@@ -117,8 +120,10 @@ impl AppState {
         let policy = Policy::from_config(&config).map_err(StartError::Policy)?;
         let sequencer = Sequencer::new(&database);
         let stream = firehose::Settings::new(config.subscription.backfill_limit, config.subscription.max_buffer);
+        let lifecycle = Lifecycle::new(services.clone(), policy);
         Ok(Self(Arc::new(Services {
             tokens: SessionTokens::new(&config, clock.clone()),
+            admin: Administration::new(&services, lifecycle.clone()),
             accounts: services.accounts.clone(),
             invites: Invites::new(database.clone(), clock.clone(), &config.service, &config.invites),
             preferences: Preferences::new(database.clone(), clock.clone()),
@@ -131,7 +136,7 @@ impl AppState {
             repos: Repos::new(database.clone(), services.keys.clone(), clock.clone()),
             blobs: Blobs::new(database.clone()),
             firehose: Firehose::start(sequencer.clone(), clock.clone(), stream, shutdown.clone()),
-            lifecycle: Lifecycle::new(services, policy),
+            lifecycle,
             methods: MethodMetrics::default(),
             config: Arc::new(config),
             clock,

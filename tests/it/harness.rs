@@ -5,6 +5,7 @@ pub(crate) mod archive;
 pub(crate) mod client;
 pub(crate) mod cluster;
 pub(crate) mod consumer;
+pub(crate) mod moderator;
 pub(crate) mod operator;
 pub(crate) mod processes;
 pub(crate) mod progress;

@@ -2,7 +2,9 @@
 
 mod account_lifecycle;
 mod admin;
+mod admin_methods;
 mod identity;
+mod moderation;
 mod plc_operations;
 mod preferences;
 mod repo_imports;

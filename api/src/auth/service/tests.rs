@@ -249,3 +249,34 @@ async fn moderators_are_the_trusted_service_and_its_labeler() {
     let operator = extract::<ModerationServiceAuth>(&api, Some("Basic YWRtaW46eA==")).await;
     assert_eq!(operator, Err("400 InvalidToken".to_owned()));
 }
+
+#[tokio::test]
+async fn a_moderation_service_acts_under_its_own_name_where_it_may() {
+    let stranger = Stranger::new();
+    let api = stranger.known_to_a_server().await;
+    let alice = api.create_account("alice").await;
+    let token = |nsid: &str| sign(&header(), &with(&stranger.claims(&api), "lxm", nsid), &stranger.key);
+    let post = async |nsid: &'static str, input: &Value| {
+        api.call(Method::procedure(nsid)).bearer(&token(nsid)).json(input).send().await
+    };
+    let get = async |nsid: &'static str, params: &[(&str, &str)]| {
+        api.call(Method::query(nsid)).bearer(&token(nsid)).query(params).send().await
+    };
+    let subject = json!({ "$type": "com.atproto.admin.defs#repoRef", "did": alice.did });
+    let takedown = json!({ "subject": subject, "takedown": { "applied": true } });
+    post("com.atproto.admin.updateSubjectStatus", &takedown).await.expect_ok();
+    let entries = api.app().audit.list(&common::audit::Filter::default(), 10).await.unwrap();
+    assert!(entries.len() == 1 && entries.iter().all(|entry| entry.actor == stranger.did.as_str()), "{entries:?}");
+    let status = get("com.atproto.admin.getSubjectStatus", &[("did", &alice.did)]).await.expect_ok();
+    assert_eq!(status["takedown"]["applied"], json!(true));
+
+    let preferences = "app.bsky.actor.getPreferences";
+    assert_eq!(get(preferences, &[("did", &alice.did)]).await.expect_ok(), json!({ "preferences": [] }));
+    assert_eq!(get(preferences, &[]).await.error(), (400, "InvalidRequest".to_owned()));
+    assert_eq!(get(preferences, &[("did", "did:plc:unknown")]).await.error(), (403, "AccountNotFound".to_owned()));
+    let deletion = post("com.atproto.admin.deleteAccount", &json!({ "did": alice.did })).await;
+    assert_eq!(deletion.error(), (401, "AuthenticationRequired".to_owned()), "that is for the operator");
+    let other = api.call(Method::query(preferences)).bearer(&token("com.atproto.admin.sendEmail"));
+    let other = other.query(&[("did", &alice.did)]).send().await;
+    assert_ne!(other.status, 200, "a token is for one method");
+}

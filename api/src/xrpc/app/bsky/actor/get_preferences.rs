@@ -1,16 +1,49 @@
 //! `app.bsky.actor.getPreferences`: what clients keep for the caller.
 
-use axum::extract::State;
+use atproto::syntax::Did;
+use axum::extract::{FromRequestParts, State};
 use common::account::Accounts;
-use common::preference::{Preference, Preferences};
-use serde::Serialize;
+use common::preference::{Access, Preference, Preferences};
+use http::StatusCode;
+use http::request::Parts;
+use serde::{Deserialize, Serialize};
 
 use super::access_of;
-use crate::auth::{LeavingAuth, account_not_found};
-use crate::xrpc::{Method, XrpcError, XrpcJson, XrpcResult};
+use crate::auth::{LeavingAuth, ModerationServiceAuth, account_not_found};
+use crate::state::AppState;
+use crate::xrpc::{Method, XrpcError, XrpcJson, XrpcQuery, XrpcResult};
 
 /// The method.
 pub const METHOD: Method = Method::query("app.bsky.actor.getPreferences");
+
+/// Whose preferences; for the moderation service only.
+#[derive(Deserialize)]
+pub struct Params {
+    did: Option<Did>,
+}
+
+/// Who asks.
+pub enum Caller {
+    /// Their owner.
+    Owner(LeavingAuth),
+    /// The moderation service.
+    Moderator,
+}
+
+impl FromRequestParts<AppState> for Caller {
+    type Rejection = XrpcError;
+
+    /// Whoever is not the moderation service must have a session.
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, XrpcError> {
+        match ModerationServiceAuth::from_request_parts(parts, state).await {
+            Ok(_) => Ok(Self::Moderator),
+            Err(error) if matches!(error.status, StatusCode::UNAUTHORIZED | StatusCode::BAD_REQUEST) => {
+                LeavingAuth::from_request_parts(parts, state).await.map(Self::Owner)
+            }
+            Err(error) => Err(error),
+        }
+    }
+}
 
 /// The preferences.
 #[derive(Serialize)]
@@ -22,10 +55,16 @@ pub struct Output {
 pub async fn handle(
     State(accounts): State<Accounts>,
     State(preferences): State<Preferences>,
-    auth: LeavingAuth,
+    XrpcQuery(params): XrpcQuery<Params>,
+    caller: Caller,
 ) -> XrpcResult<Output> {
-    let account = accounts.find_principal(auth.did()).await.map_err(XrpcError::internal)?;
+    let (did, access) = match (&caller, &params.did) {
+        (Caller::Owner(auth), _) => (auth.did(), access_of(auth.scope())),
+        (Caller::Moderator, Some(did)) => (did, Access::Full),
+        (Caller::Moderator, None) => return Err(XrpcError::invalid_request("A moderation service must name a did")),
+    };
+    let account = accounts.find_principal(did).await.map_err(XrpcError::internal)?;
     let account = account.ok_or_else(account_not_found)?;
-    let preferences = preferences.list(account.id, access_of(auth.scope())).await.map_err(XrpcError::internal)?;
+    let preferences = preferences.list(account.id, access).await.map_err(XrpcError::internal)?;
     Ok(XrpcJson(Output { preferences }))
 }

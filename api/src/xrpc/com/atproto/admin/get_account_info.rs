@@ -98,14 +98,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn only_the_operator_looks() {
+    async fn only_moderators_look() {
         let api = TestApi::start().await;
         let alice = api.create_account("alice").await;
         let did = [("did", alice.did.as_str())];
         let call = || api.call(METHOD).query(&did);
         let refused = (401, "AuthenticationRequired".to_owned());
         assert_eq!(call().send().await.error(), refused);
-        assert_eq!(call().bearer(&alice.access).send().await.error(), refused);
+        assert_eq!(call().bearer(&alice.access).send().await.error(), (401, "BadJwtType".to_owned()));
         assert_eq!(call().header("authorization", "Basic YWRtaW46eA==").send().await.error(), refused);
         assert_eq!(api.call(METHOD).send().await.error(), (400, "InvalidRequest".to_owned()), "the query comes first");
     }

@@ -2,6 +2,7 @@
 //!
 //! Some methods are for the operator alone, the others for a moderation service too.
 
+pub mod delete_account;
 pub mod disable_account_invites;
 pub mod disable_invite_codes;
 pub mod enable_account_invites;
@@ -10,20 +11,29 @@ pub mod get_account_infos;
 pub mod get_invite_codes;
 pub mod get_subject_status;
 pub mod search_accounts;
+pub mod send_email;
+pub mod update_account_email;
+pub mod update_account_handle;
+pub mod update_account_password;
+pub mod update_account_signing_key;
+pub mod update_subject_status;
 
 use std::collections::{HashMap, HashSet};
 
 use atproto::syntax::{AtUri, Datetime, Did};
 use chrono::{DateTime, Utc};
 use common::account::{AccountDetails, Invite, Invites};
+use common::lifecycle::StatusError;
 use common::repo::RecordPath;
 use serde::{Deserialize, Serialize};
 
+use crate::auth::ModeratorAuth;
 use crate::state::AppState;
 use crate::xrpc::{PlainText, Routes, XrpcError};
 
 /// Adds this namespace's methods.
 pub(in crate::xrpc) fn register(routes: &mut Routes) {
+    routes.add(delete_account::METHOD, delete_account::handle);
     routes.add(disable_account_invites::METHOD, disable_account_invites::handle);
     routes.add(disable_invite_codes::METHOD, disable_invite_codes::handle);
     routes.add(enable_account_invites::METHOD, enable_account_invites::handle);
@@ -32,6 +42,12 @@ pub(in crate::xrpc) fn register(routes: &mut Routes) {
     routes.add(get_invite_codes::METHOD, get_invite_codes::handle);
     routes.add(get_subject_status::METHOD, get_subject_status::handle);
     routes.add(search_accounts::METHOD, search_accounts::handle);
+    routes.add(send_email::METHOD, send_email::handle);
+    routes.add(update_account_email::METHOD, update_account_email::handle);
+    routes.add(update_account_handle::METHOD, update_account_handle::handle);
+    routes.add(update_account_password::METHOD, update_account_password::handle);
+    routes.add(update_account_signing_key::METHOD, update_account_signing_key::handle);
+    routes.add(update_subject_status::METHOD, update_subject_status::handle);
 }
 
 /// `com.atproto.server.defs#inviteCode`.
@@ -155,7 +171,43 @@ async fn account_views(invites: &Invites, accounts: Vec<AccountDetails>) -> Resu
     Ok(accounts.into_iter().map(view).collect())
 }
 
+/// Whose invitations, and why: the note is kept in the audit log.
+#[derive(Deserialize)]
+pub struct InvitesInput {
+    account: Did,
+    note: Option<PlainText>,
+}
+
+/// Says whether the codes that an account earns from now on may be used. Does nothing, and says nothing, for an account that
+/// is not here.
+async fn allow_invites(
+    invites: &Invites,
+    auth: &ModeratorAuth,
+    input: &InvitesInput,
+    allowed: bool,
+) -> Result<(), XrpcError> {
+    let note = input.note.as_ref().map(|note| note.0.as_str());
+    invites.set_allowed(auth.actor(), &input.account, allowed, note).await.map_err(XrpcError::internal)?;
+    Ok(())
+}
+
+/// 400 for an account that is not here. No lexicon of these methods declares a name for it.
+fn account_not_found() -> XrpcError {
+    XrpcError::invalid_request("Account not found")
+}
+
 /// A time as the wire has it; nothing here is older than 1970.
 pub(super) fn datetime(at: DateTime<Utc>) -> Datetime {
     Datetime::from_unix_millis(u64::try_from(at.timestamp_millis()).unwrap_or_default())
+}
+
+impl From<StatusError> for XrpcError {
+    fn from(error: StatusError) -> Self {
+        match error {
+            StatusError::NotFound => Self::bad_request("NotFound", "Account not found"),
+            StatusError::Takendown => Self::invalid_request(error),
+            StatusError::Contended => Self::unavailable(error),
+            StatusError::Damaged(_) | StatusError::Storage(_) => Self::internal(error),
+        }
+    }
 }
