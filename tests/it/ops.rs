@@ -1,5 +1,7 @@
 //! The operator's commands as processes: what they print, and how they end.
 
+mod admin;
+mod audit;
 mod events;
 mod repo;
 mod sequencer;

@@ -21,6 +21,14 @@ enum Command {
     /// Bring the database's schema up to date. Needs only `PDS_DATABASE_URL`.
     Migrate,
     #[command(subcommand)]
+    Admin(ops::AdminCommand),
+    #[command(subcommand)]
+    Invite(ops::InviteCommand),
+    /// Announce once more who accounts are, for relays that lost track of them.
+    PublishIdentity(ops::PublishIdentity),
+    /// Ask relays to read this server's event stream, and say what they answer.
+    RequestCrawl(ops::RequestCrawl),
+    #[command(subcommand)]
     Repo(ops::RepoCommand),
     #[command(subcommand)]
     Sequencer(ops::SequencerCommand),
@@ -44,6 +52,10 @@ async fn main() -> ExitCode {
     let outcome = match arguments.command {
         Command::Migrate => ops::migrate().await.map(|()| Outcome::Sound),
         Command::Run => ops::run().await.map(|()| Outcome::Sound),
+        Command::Admin(command) => command.run().await,
+        Command::Invite(command) => command.run().await,
+        Command::PublishIdentity(command) => command.run().await,
+        Command::RequestCrawl(command) => command.run().await,
         Command::Repo(command) => command.run().await,
         Command::Sequencer(command) => command.run().await,
         Command::Events(command) => command.run().await,

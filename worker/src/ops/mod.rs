@@ -3,25 +3,34 @@
 //! A command parses its arguments, calls `common`, and prints. What it found goes to standard output, one line a fact, or as
 //! JSON, one object a line; progress goes to standard error. See [`Outcome`] for the exit codes.
 
+mod admin;
 mod console;
 mod database;
 mod events;
+mod invite;
 mod jobs;
 mod keys;
 mod mail;
 mod migrate;
+mod office;
+mod publish_identity;
 mod repo;
+mod request_crawl;
 mod run;
 mod sequencer;
 
 use std::process::ExitCode;
 
+pub use admin::AdminCommand;
 pub use events::EventsCommand;
+pub use invite::InviteCommand;
 pub use jobs::JobsCommand;
 pub use keys::KeysCommand;
 pub use mail::MailCommand;
 pub use migrate::migrate;
+pub use publish_identity::PublishIdentity;
 pub use repo::RepoCommand;
+pub use request_crawl::RequestCrawl;
 pub use run::run;
 pub use sequencer::SequencerCommand;
 
