@@ -10,7 +10,7 @@ use crate::xrpc::{Method, XrpcBody, XrpcError};
 /// The method.
 pub const METHOD: Method = Method::procedure("com.atproto.admin.disableAccountInvites");
 
-/// See [`allow_invites`].
+/// Does nothing, and says nothing, for an account that is not here.
 pub async fn handle(
     State(invites): State<Invites>,
     auth: ModeratorAuth,
