@@ -13,19 +13,23 @@ use std::slice;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use sqlx::PgConnection;
+use sqlx::{Error, PgConnection};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use super::PgPool;
 
-/// Lookups of one statement at most.
-const MOST: usize = 64;
 /// How long lookups wait for the statement before. One that takes longer goes on alone: its connection may be dead.
 const PATIENCE: Duration = Duration::from_millis(20);
 
 /// A kind of row that is looked up by its key.
 pub(crate) trait Lookup: 'static {
+    /// Lookups of one statement at most.
+    const MOST: usize = 64;
+    /// How long a statement may take, waiting for its connection included. Nobody drops it when its callers lose patience,
+    /// and a connection whose other end is gone says nothing for many minutes.
+    const LIMIT: Duration = Duration::from_secs(6);
+
     /// What a row is found by.
     type Key: Clone + Send + Sync + 'static;
     /// What is found.
@@ -65,8 +69,10 @@ struct Line<L: Lookup> {
 
 struct Waiting<L: Lookup> {
     key: L::Key,
-    answer: oneshot::Sender<Option<L::Row>>,
+    answer: oneshot::Sender<Answer<L>>,
 }
+
+type Answer<L> = sqlx::Result<Option<<L as Lookup>::Row>>;
 
 impl<L: Lookup> Lookups<L> {
     /// Looks up in `pool`'s database.
@@ -79,8 +85,8 @@ impl<L: Lookup> Lookups<L> {
     /// # Errors
     /// If Postgres fails. One broken connection is not yet a failure.
     pub(crate) async fn find(&self, key: L::Key) -> sqlx::Result<Option<L::Row>> {
-        if let Ok(row) = self.join(key.clone()).await {
-            return Ok(row);
+        if let Ok(answer) = self.join(key.clone()).await {
+            return answer;
         }
         // The statement failed for all that were in it. Alone, each gets its own error, or none.
         let rows = self.ask(slice::from_ref(&key)).await?;
@@ -88,7 +94,7 @@ impl<L: Lookup> Lookups<L> {
     }
 
     /// Stands in line. The sender goes away unused if the statement fails.
-    fn join(&self, key: L::Key) -> oneshot::Receiver<Option<L::Row>> {
+    fn join(&self, key: L::Key) -> oneshot::Receiver<Answer<L>> {
         let (answer, receiver) = oneshot::channel();
         let mut line = self.line();
         line.waiting.push(Waiting { key, answer });
@@ -113,17 +119,22 @@ impl<L: Lookup> Lookups<L> {
         // Dropped requests ask for nothing.
         line.waiting.retain(|waiting| !waiting.answer.is_closed());
         line.is_served = !line.waiting.is_empty();
-        let size = line.waiting.len().min(MOST);
+        let size = line.waiting.len().min(L::MOST);
         let batch: Vec<_> = line.waiting.drain(..size).collect();
         (!batch.is_empty()).then_some(batch)
     }
 
     async fn answer(self, batch: Vec<Waiting<L>>) {
         let (keys, answers): (Vec<_>, Vec<_>) = batch.into_iter().map(|waiting| (waiting.key, waiting.answer)).unzip();
-        let Ok(rows) = self.ask(&keys).await else { return };
-        for (answer, row) in answers.into_iter().zip(rows) {
+        let results: Vec<Answer<L>> = match timeout(L::LIMIT, self.ask(&keys)).await {
+            Ok(Ok(rows)) => rows.into_iter().map(Ok).collect(),
+            // Whoever asked again would wait as long again, for nothing.
+            Err(_) | Ok(Err(Error::PoolTimedOut)) => keys.iter().map(|_| Err(Error::PoolTimedOut)).collect(),
+            Ok(Err(_)) => return,
+        };
+        for (answer, result) in answers.into_iter().zip(results) {
             // Whoever went away does not mind.
-            let _ = answer.send(row);
+            let _ = answer.send(result);
         }
     }
 
@@ -176,6 +187,8 @@ mod tests {
     static ASKED: Semaphore = Semaphore::const_new(0);
 
     impl Lookup for Stuck {
+        const LIMIT: Duration = Duration::from_millis(200);
+
         type Key = bool;
         type Row = ();
 
@@ -208,7 +221,7 @@ mod tests {
     async fn everyone_gets_the_row_of_its_key() {
         let db = TestDb::create().await;
         let lookups = Lookups::<Evens>::new(db.pool());
-        let found = join_all((0..3 * MOST).map(|key| lookups.find(key))).await;
+        let found = join_all((0..3 * Evens::MOST).map(|key| lookups.find(key))).await;
         for (key, row) in found.into_iter().enumerate() {
             assert_eq!(row.unwrap().map(|(found, _)| found), (key % 2 == 0).then_some(key));
         }
@@ -218,9 +231,9 @@ mod tests {
     async fn who_comes_together_is_answered_together_within_limits() {
         let db = TestDb::create().await;
         let lookups = Lookups::<Evens>::new(db.pool());
-        let found = join_all((0..MOST + 10).map(|n| lookups.find(2 * n))).await;
+        let found = join_all((0..Evens::MOST + 10).map(|n| lookups.find(2 * n))).await;
         let sizes: Vec<usize> = found.into_iter().map(|row| row.unwrap().unwrap().1).collect();
-        assert_eq!(sizes, [[MOST; MOST].as_slice(), &[10; 10]].concat());
+        assert_eq!(sizes, [[Evens::MOST; Evens::MOST].as_slice(), &[10; 10]].concat());
     }
 
     #[tokio::test]
@@ -229,7 +242,7 @@ mod tests {
         let lookups = Lookups::<Evens>::new(db.pool());
         drop(lookups.join(0));
         let kept = lookups.join(2);
-        assert_eq!(kept.await.unwrap(), Some((2, 1)));
+        assert_eq!(kept.await.unwrap().unwrap(), Some((2, 1)));
     }
 
     #[tokio::test]
@@ -239,7 +252,7 @@ mod tests {
         let stuck = lookups.join(true);
         ASKED.acquire().await.unwrap().forget();
         assert_eq!(lookups.find(false).await.unwrap(), Some(()));
-        drop(stuck);
+        assert!(matches!(stuck.await.unwrap(), Err(Error::PoolTimedOut)), "nor for ever its own caller");
     }
 
     #[tokio::test]

@@ -27,10 +27,10 @@ pub struct Rewrapper {
 /// How far it is: the last key that was looked at.
 #[derive(Debug)]
 enum Place {
-    /// Among the accounts' keys.
-    Accounts(AccountId),
-    /// Among the reserved ones; none of them yet if there is none.
+    /// Among the reserved keys; none of them yet if there is none.
     Reserved(Option<Did>),
+    /// Among those of accounts.
+    Accounts(AccountId),
 }
 
 /// What became of some keys.
@@ -67,30 +67,31 @@ pub struct KeyCount {
 }
 
 impl Rewrapper {
-    /// Begins with the first account. What `vault` seals with takes the place of everything else.
+    /// Begins with the keys that are reserved, since a sign-up makes one an account's, seal and all. What `vault` seals with
+    /// takes the place of everything else.
     pub fn new(pool: PgPool, vault: KeyVault) -> Self {
-        Self { pool, vault: Arc::new(vault), place: Place::Accounts(AccountId::new(0)) }
+        Self { pool, vault: Arc::new(vault), place: Place::Reserved(None) }
     }
 
     /// Looks at the next keys, at most `limit`, and seals those anew that need it; `None` after the last one.
     pub async fn next(&mut self, limit: u16) -> sqlx::Result<Option<RewrapBatch>> {
         let conn = &mut *self.pool.acquire().await?;
-        if let Place::Accounts(after) = self.place {
-            let page = store::list_sealed(conn, after, limit).await?;
-            if let Some(last) = page.last().map(|key| key.row) {
+        if let Place::Reserved(after) = &self.place {
+            let page = reserved::store::list_sealed(conn, after.as_ref(), limit).await?;
+            if let Some(last) = page.last().map(|key| key.row.clone()) {
                 let (resealed, unopened) = self.reseal(page);
-                let resealed = store::update_sealed(conn, self.vault.current(), &resealed).await?;
-                self.place = Place::Accounts(last);
+                let resealed = reserved::store::update_sealed(conn, self.vault.current(), &resealed).await?;
+                self.place = Place::Reserved(Some(last));
                 return Ok(Some(RewrapBatch { resealed, unopened }));
             }
-            self.place = Place::Reserved(None);
+            self.place = Place::Accounts(AccountId::new(0));
         }
-        let Place::Reserved(after) = &self.place else { return Ok(None) };
-        let page = reserved::store::list_sealed(conn, after.as_ref(), limit).await?;
-        let Some(last) = page.last().map(|key| key.row.clone()) else { return Ok(None) };
+        let Place::Accounts(after) = self.place else { return Ok(None) };
+        let page = store::list_sealed(conn, after, limit).await?;
+        let Some(last) = page.last().map(|key| key.row) else { return Ok(None) };
         let (resealed, unopened) = self.reseal(page);
-        let resealed = reserved::store::update_sealed(conn, self.vault.current(), &resealed).await?;
-        self.place = Place::Reserved(Some(last));
+        let resealed = store::update_sealed(conn, self.vault.current(), &resealed).await?;
+        self.place = Place::Accounts(last);
         Ok(Some(RewrapBatch { resealed, unopened }))
     }
 

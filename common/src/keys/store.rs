@@ -36,13 +36,14 @@ pub(super) async fn list_sealed(
     after: AccountId,
     limit: u16,
 ) -> sqlx::Result<Vec<Stored<AccountId>>> {
-    // Accounts are of a higher rank; but a key is sealed for its account's DID, and cannot be opened without.
+    // Accounts are of a higher rank; but a key is sealed for its account's DID, and cannot be opened without. That they
+    // too come after $1 is for a plan that goes through both indexes: it would begin with the first account each time.
     let rows = sqlx::query!(
         r#"
             SELECT k.account_id AS "account: AccountId", a.did AS "did: TextColumn<Did>", k.kek_id, k.sealed
             FROM signing_key k
             JOIN account a ON a.id = k.account_id
-            WHERE k.account_id > $1
+            WHERE k.account_id > $1 AND a.id > $1
             ORDER BY k.account_id
             LIMIT $2
         "#,

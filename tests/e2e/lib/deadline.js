@@ -24,16 +24,17 @@ export async function withDeadline(promise, ms, what) {
 }
 
 /**
- * Looks again and again until `find` gives something other than `undefined`, for at least `ms` milliseconds.
+ * Looks every `interval` milliseconds until `find` gives something other than `undefined`, for at least `ms` of them.
  *
  * @template T
  * @param {() => T | undefined | Promise<T | undefined>} find
  * @param {number} ms
  * @param {string} what as for `withDeadline`
+ * @param {number} [interval]
  * @returns {Promise<T>}
  */
-export async function eventually(find, ms, what) {
-  for (const end = Date.now() + ms; ; await pause(POLL_MS)) {
+export async function eventually(find, ms, what, interval = POLL_MS) {
+  for (const end = Date.now() + ms; ; await pause(interval)) {
     const found = await find();
     if (found !== undefined) return found;
     if (Date.now() > end) throw timedOut(ms, what);

@@ -46,7 +46,11 @@ const INSTALL = { timeout: 2_400_000 };
 const MIGRATION = { timeout: 600_000 };
 // A worker looks once a minute for events of accounts that are gone; a replica may remember them for another one.
 const PURGE = { timeout: 600_000 };
+/** The steps of a move, all together. */
+const MOVES = { timeout: 1_500_000 };
 const PURGE_MS = 480_000;
+/** Each look writes a commit and reads the whole log. */
+const PURGE_POLL_MS = 3_000;
 
 let directoryServer;
 let directory;
@@ -130,7 +134,7 @@ test('sign up, post and rename, all recorded by the directory', async () => {
   await assertReplicasAgree(readers, account.did, signingKey);
 });
 
-describe('an account of the reference server', () => {
+describe('an account of the reference server', MOVES, () => {
   const traveller = { handle: newHandle('mover'), email: newEmail(), password: PASSWORD };
   const stranger = () => agentFor(reference.origin);
   let mailbox;
@@ -296,6 +300,7 @@ test('the past of a deleted account is forgotten', PURGE, async () => {
       },
       PURGE_MS,
       `${origin} to forget the events of a deleted account`,
+      PURGE_POLL_MS,
     );
   }
 });

@@ -240,7 +240,7 @@ async fn act_by_command(scene: &Scene) -> String {
     scene.command(&["admin", "account", "set-handle", "bob.test", "support.test"], expected).await;
     let reset = scene.command(&["admin", "account", "reset-password", did], act("account.update_password")).await;
     scene.command(&["publish-identity", did], act("identity.announce")).await;
-    let expected = Expected::of_server("identity.announce").to(json!({ "all": true }));
+    let expected = Expected::of_server("identity.announce").to(json!({ "all": true })).witnessed();
     scene.command(&["publish-identity", "--all"], expected).await;
     let expected = act("invite.create").to(json!({ "codes": 1, "uses": 2 }));
     let made = scene.command(&["invite", "create", "--uses", "2", "--for", did], expected).await;
@@ -269,7 +269,7 @@ async fn make_and_ask_by_command(scene: &Scene) {
     let relay = scene.cluster.api(0).origin().to_owned();
     let asked = scene.operator.run(&["request-crawl", "--relay", &relay]).await.unwrap();
     assert_eq!(asked.code, 1, "it is no relay: {asked:?}");
-    let expected = Expected::of_server("crawl.request").to(json!({ "hostname": "localhost" }));
+    let expected = Expected::of_server("crawl.request").to(json!({ "hostname": "localhost" })).witnessed();
     scene.check(&before, "command:", since, &expected).await;
 }
 

@@ -10,7 +10,7 @@ use futures_util::future::try_join_all;
 
 use crate::harness::account::Account;
 use crate::harness::archive;
-use crate::harness::client::Client;
+use crate::harness::client::{Client, Refusal};
 use crate::harness::cluster::{Cluster, Replicas};
 use crate::harness::consumer::{Consumer, assert_unbroken_chain};
 
@@ -80,7 +80,8 @@ async fn read_repo(api: &Client, did: &Did) -> Result<Bytes> {
     for _ in 0..READ_TRIES {
         match api.get_bytes("com.atproto.sync.getRepo", &[("did", did.as_str())]).await {
             Ok(repo) => return Ok(repo),
-            Err(error) => last = error,
+            Err(error) if error.downcast_ref::<Refusal>().is_some_and(|refusal| refusal.status == 503) => last = error,
+            Err(error) => return Err(error),
         }
     }
     Err(last)

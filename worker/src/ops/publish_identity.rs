@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Args;
-use common::account::{AccountDetails, Search};
+use common::account::{AccountDetails, Accounts, Search};
 use common::audit::{Act, Action, Subject};
 use serde_json::json;
 use tokio::time::{MissedTickBehavior, interval};
@@ -71,11 +71,15 @@ impl<'a> Publisher<'a> {
         Self { office, console: Console::new(arguments.json), pace, published: 0 }
     }
 
-    /// One entry in the audit log is for all of them.
+    /// One act in the audit log is for all of them.
     async fn publish_all(&mut self) -> anyhow::Result<()> {
         let Office { admin, actor, accounts, .. } = self.office;
         let act = Act::new(actor.clone(), Action::AnnounceIdentity, Subject::Server).to(json!({ "all": true }));
-        admin.audit().record(&act).await.context("cannot write the audit log")?;
+        admin.audit().witness(&act, self.publish_each(accounts)).await
+    }
+
+    async fn publish_each(&mut self, accounts: &Accounts) -> anyhow::Result<()> {
+        let admin = &self.office.admin;
         let mut cursor: Option<String> = None;
         loop {
             let page = accounts.search(&Search::All, cursor.as_deref(), PAGE).await;

@@ -63,15 +63,18 @@ async fn ask_all(relays: Vec<Url>, console: Console) -> anyhow::Result<Outcome> 
     let names: Vec<&str> = relays.iter().map(Url::as_str).collect();
     let act = Act::new(office.actor.clone(), Action::RequestCrawl, Subject::Server)
         .to(json!({ "hostname": hostname, "relays": names }));
-    office.admin.audit().record(&act).await.context("cannot write the audit log")?;
+    office.admin.audit().witness(&act, ask_each(&relays, &hostname, console)).await
+}
+
+async fn ask_each(relays: &[Url], hostname: &str, console: Console) -> anyhow::Result<Outcome> {
     let mut outcome = Outcome::Sound;
-    for relay in &relays {
-        let answer = ask(relay, &hostname).await;
+    for relay in relays {
+        let answer = ask(relay, hostname).await;
         if !answer.accepted {
             outcome = Outcome::Damaged;
         }
         console.tell(&answer)?;
-        console.say(line(&answer, &hostname))?;
+        console.say(line(&answer, hostname))?;
     }
     Ok(outcome)
 }

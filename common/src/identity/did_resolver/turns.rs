@@ -44,8 +44,10 @@ impl<K: Hash + Eq + Clone, T: Clone> Turns<K, T> {
     /// Takes a result of which `time` is after the call.
     async fn take(&self, key: &K, time: impl Fn(&Turn<T>) -> u64, work: impl Future<Output = T>) -> T {
         let called = self.tick();
-        let place = self.queue_up(key);
-        let mut last = place.queue.lock().await;
+        // Dropped after the queue, wherever this ends.
+        let _place = Place { turns: self, key };
+        let queue = Arc::clone(self.queues().entry(key.clone()).or_default());
+        let mut last = queue.lock().await;
         if let Some(turn) = last.as_ref().filter(|turn| time(turn) > called) {
             return turn.result.clone();
         }
@@ -53,11 +55,6 @@ impl<K: Hash + Eq + Clone, T: Clone> Turns<K, T> {
         let result = work.await;
         *last = Some(Turn { began, ended: self.tick(), result: result.clone() });
         result
-    }
-
-    fn queue_up<'a>(&'a self, key: &'a K) -> Place<'a, K, T> {
-        let queue = Arc::clone(self.queues().entry(key.clone()).or_default());
-        Place { turns: self, key, queue }
     }
 }
 
@@ -75,14 +72,13 @@ impl<K: Hash + Eq, T> Turns<K, T> {
 struct Place<'a, K: Hash + Eq, T> {
     turns: &'a Turns<K, T>,
     key: &'a K,
-    queue: Arc<Queue<T>>,
 }
 
 impl<K: Hash + Eq, T> Drop for Place<'_, K, T> {
     fn drop(&mut self) {
         let mut queues = self.turns.queues();
-        // The map's and this one: nobody joins while the map is locked.
-        if Arc::strong_count(&self.queue) == 2 {
+        // Only the map has it, and nobody joins while the map is locked.
+        if queues.get(self.key).is_some_and(|queue| Arc::strong_count(queue) == 1) {
             queues.remove(self.key);
         }
     }

@@ -3,7 +3,7 @@
 //! Table: `reserved_signing_key`. Whoever moves here asks for a key first and puts it into their DID; the statement that
 //! creates the account uses the reservation up. One that nobody comes back for is forgotten after [`RESERVED_FOR`]; sooner
 //! only if so many are asked for that there are more than [`MAX_RESERVED`]: anybody may ask, so something must give, and
-//! the oldest do. How often one caller may ask is limited where requests come in.
+//! the oldest do.
 
 pub(super) mod store;
 

@@ -106,6 +106,9 @@ pub struct Page<'a> {
 pub(super) struct RecordLookup;
 
 impl Lookup for RecordLookup {
+    /// They may have a megabyte each.
+    const MOST: usize = 16;
+
     type Key = (AccountId, Nsid, RecordKey);
     type Row = Record;
 

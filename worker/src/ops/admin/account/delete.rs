@@ -33,6 +33,10 @@ pub(super) async fn run(arguments: &Arguments) -> anyhow::Result<Outcome> {
     }
     let deleted = office.admin.delete(&office.actor, &account.did).await.context("the account was not deleted")?;
     console.tell(&json!({ "did": account.did, "deleted": deleted }))?;
+    if !deleted {
+        console.say(format_args!("{} was gone already.", account.did))?;
+        return Ok(Outcome::Damaged);
+    }
     console.say(format_args!("{} is deleted. A worker removes what is left of it.", account.did))?;
     Ok(Outcome::Sound)
 }

@@ -103,12 +103,12 @@ impl Printer {
             let page = accounts.search(search, cursor.as_deref(), PAGE).await.context("cannot read the accounts")?;
             let is_wanted = |details: &&AccountDetails| status.is_none_or(|status| status.is(details.account.status));
             for details in page.accounts.iter().filter(is_wanted) {
-                if self.left == 0 {
-                    return Ok(());
-                }
                 // A list of all names each once; remembering them would take memory.
                 if *search == Search::All || self.printed.insert(details.account.did.clone()) {
                     self.print(details)?;
+                }
+                if self.left == 0 {
+                    return Ok(());
                 }
             }
             let Some(next) = page.cursor else { return Ok(()) };

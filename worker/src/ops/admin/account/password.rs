@@ -1,6 +1,6 @@
 //! `pds-worker admin account reset-password`, and the passwords of new accounts.
 
-use std::io::{self, Read as _};
+use std::io::{self, BufRead as _, Read as _};
 
 use anyhow::Context as _;
 use clap::Args;
@@ -58,7 +58,7 @@ impl Source {
             return Ok(Password { text: make_up().into(), made_up: true });
         }
         let mut text = String::new();
-        io::stdin().take(MAX_INPUT).read_to_string(&mut text).context("cannot read the password")?;
+        io::stdin().lock().take(MAX_INPUT).read_line(&mut text).context("cannot read the password")?;
         let line = text.lines().next().unwrap_or_default();
         anyhow::ensure!(!line.is_empty(), "there is no password on standard input");
         Ok(Password { text: line.into(), made_up: false })

@@ -19,7 +19,7 @@ pub const METHOD: Method = Method::query("app.bsky.actor.getPreferences");
 /// Whose preferences; for the moderation service only.
 #[derive(Deserialize)]
 pub struct Params {
-    did: Option<Did>,
+    did: Option<String>,
 }
 
 /// Who asks.
@@ -58,13 +58,18 @@ pub async fn handle(
     XrpcQuery(params): XrpcQuery<Params>,
     caller: Caller,
 ) -> XrpcResult<Output> {
-    let (did, access) = match (&caller, &params.did) {
-        (Caller::Owner(auth), _) => (auth.did(), access_of(auth.scope())),
-        (Caller::Moderator, Some(did)) => (did, Access::Full),
-        (Caller::Moderator, None) => return Err(XrpcError::invalid_request("A moderation service must name a did")),
+    let (did, access) = match &caller {
+        // What a user says here was never looked at.
+        Caller::Owner(auth) => (auth.did().clone(), access_of(auth.scope())),
+        Caller::Moderator => (named_account(&params)?, Access::Full),
     };
-    let account = accounts.find_principal(did).await.map_err(XrpcError::internal)?;
+    let account = accounts.find_principal(&did).await.map_err(XrpcError::internal)?;
     let account = account.ok_or_else(account_not_found)?;
     let preferences = preferences.list(account.id, access).await.map_err(XrpcError::internal)?;
     Ok(XrpcJson(Output { preferences }))
+}
+
+fn named_account(params: &Params) -> Result<Did, XrpcError> {
+    let did = params.did.as_deref().and_then(|did| did.parse().ok());
+    did.ok_or_else(|| XrpcError::invalid_request("A moderation service must name a did"))
 }
