@@ -6,7 +6,6 @@ mod column;
 mod id;
 mod lookup;
 mod outage;
-mod packed;
 mod pool;
 mod schema;
 mod wakeups;
@@ -18,7 +17,6 @@ pub use column::{CidColumn, TextColumn};
 pub use id::AccountId;
 pub(crate) use lookup::{Lookup, Lookups, in_place};
 pub use outage::{is_lock_timeout, is_outage, is_overload};
-pub(crate) use packed::Packed;
 pub use pool::{PgPool, PoolConnection};
 #[cfg(feature = "testing")]
 pub(crate) use schema::migrations;

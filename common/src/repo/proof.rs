@@ -88,14 +88,13 @@ impl Repos {
     pub async fn blocks(&self, account: AccountId, cids: &[Cid]) -> Result<Bytes, ProofError> {
         let mut conn = self.pool.acquire().await?;
         let (head, commit_block) = store::find_commit(&mut conn, account).await?.ok_or(ProofError::RepoNotFound)?;
-        let mut found = HashMap::from([(head.cid, Bytes::from(commit_block))]);
+        let mut found: HashMap<Cid, Vec<u8>> = HashMap::from([(head.cid, commit_block)]);
         if store::sum_value_bytes(&mut conn, account, cids).await? > MAX_BLOCKS_LEN {
             return Err(ProofError::TooBig);
         }
         let nodes = store::list_nodes(&mut conn, account, cids).await?;
         found.extend(nodes.into_iter().map(|node| (node.cid, node.bytes)));
-        let values = store::list_values(&mut conn, account, cids).await?;
-        found.extend(values.into_iter().map(|(cid, value)| (cid, Bytes::from(value))));
+        found.extend(store::list_values(&mut conn, account, cids).await?);
         drop(conn);
 
         let missing: Vec<Cid> = cids.iter().filter(|cid| !found.contains_key(cid)).copied().collect();

@@ -2,10 +2,9 @@
 
 use atproto::data::Cid;
 use atproto::syntax::{Nsid, RecordKey, Tid};
-use bytes::Bytes;
 use sqlx::PgConnection;
 
-use crate::db::{AccountId, CidColumn, Packed, TextColumn};
+use crate::db::{AccountId, CidColumn, TextColumn};
 
 /// Where a repo stands: what the next commit is compared with.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -50,7 +49,7 @@ pub(super) struct StoredNode {
     pub(super) cid: Cid,
     /// Rev of the commit that brought it.
     pub(super) rev: Tid,
-    pub(super) bytes: Bytes,
+    pub(super) bytes: Vec<u8>,
 }
 
 /// The tree nodes with these CIDs, in no particular order; missing ones are left out.
@@ -60,23 +59,18 @@ pub(super) async fn list_nodes(
     cids: &[Cid],
 ) -> sqlx::Result<Vec<StoredNode>> {
     let wanted: Vec<&[u8]> = cids.iter().map(|cid| cid.as_bytes().as_slice()).collect();
-    let rows = sqlx::query_scalar!(
+    let rows = sqlx::query!(
         r#"
-            SELECT string_agg(
-                cid || int4send(octet_length(rev)) || convert_to(rev, 'UTF8') || int4send(octet_length(bytes)) || bytes, ''
-            )
+            SELECT cid AS "cid: CidColumn", rev AS "rev: TextColumn<Tid>", bytes
             FROM mst_node
             WHERE account_id = $1 AND cid = ANY ($2)
         "#,
         account.get(),
         &wanted as _,
-    );
-    let mut packed = Packed::new(rows.fetch_one(conn).await?);
-    let mut nodes = Vec::with_capacity(cids.len());
-    while !packed.is_empty() {
-        nodes.push(StoredNode { cid: packed.cid()?, rev: packed.text()?, bytes: packed.bytes()?.unwrap_or_default() });
-    }
-    Ok(nodes)
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows.into_iter().map(|row| StoredNode { cid: row.cid.0, rev: row.rev.0, bytes: row.bytes }).collect())
 }
 
 /// The values of the records with these CIDs; missing ones are left out.

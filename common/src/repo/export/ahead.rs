@@ -6,7 +6,6 @@ use std::sync::Arc;
 use atproto::data::Cid;
 use atproto::mst::{BlockSource, Entry, Key, Node, Step, Walker};
 use atproto::syntax::Tid;
-use bytes::Bytes;
 use sqlx::PgConnection;
 
 use super::super::store::{StoredNode, list_nodes};
@@ -27,7 +26,7 @@ const INLINE_BYTES: i32 = 16 * 1024;
 pub(super) struct NodesAhead {
     account: AccountId,
     since: Option<Tid>,
-    nodes: HashMap<Cid, (Arc<Node>, Bytes)>,
+    nodes: HashMap<Cid, (Arc<Node>, Vec<u8>)>,
 }
 
 impl BlockSource for NodesAhead {
@@ -42,7 +41,7 @@ impl NodesAhead {
     }
 
     /// The block of a node that the walk came by.
-    pub(super) fn take(&mut self, cid: &Cid) -> Option<Bytes> {
+    pub(super) fn take(&mut self, cid: &Cid) -> Option<Vec<u8>> {
         self.nodes.remove(cid).map(|(_, block)| block)
     }
 
@@ -87,7 +86,7 @@ impl RecordsAhead {
         entry: &Entry,
         walker: &Walker,
         nodes: &NodesAhead,
-    ) -> Result<Option<Bytes>, ExportError> {
+    ) -> Result<Option<Vec<u8>>, ExportError> {
         if self.page.is_empty() {
             self.page = self.read(conn, entry, walker, nodes).await?.into();
         }

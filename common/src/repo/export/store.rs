@@ -2,10 +2,9 @@
 
 use atproto::data::Cid;
 use atproto::syntax::Tid;
-use bytes::Bytes;
 use sqlx::PgConnection;
 
-use crate::db::{AccountId, CidColumn, Packed, TextColumn};
+use crate::db::{AccountId, CidColumn, TextColumn};
 
 /// A record as an export needs it.
 pub(super) struct ExportedRecord {
@@ -13,7 +12,7 @@ pub(super) struct ExportedRecord {
     /// False if it is too old to be asked for.
     pub(super) is_wanted: bool,
     /// DAG-CBOR; `None` if it is longer than was asked for, or not wanted.
-    pub(super) value: Option<Bytes>,
+    pub(super) value: Option<Vec<u8>>,
 }
 
 /// A range of a collection in order of rkey, from the record key `range.1` on, taken-down records too: at most `limit`
@@ -24,29 +23,23 @@ pub(super) async fn list_range(
     range: (&str, &str),
     (limit, max_bytes): (i64, i32),
 ) -> sqlx::Result<Vec<ExportedRecord>> {
-    let rows = sqlx::query_scalar!(
+    let rows = sqlx::query!(
         r#"
-            SELECT string_agg(cid || coalesce(int4send(octet_length(value)) || value, int4send(-1)), '')
-            FROM (
-                SELECT cid, CASE WHEN octet_length(value) <= $5 THEN value END AS value
-                FROM record
-                WHERE account_id = $1 AND collection = $2 AND rkey >= $3
-                ORDER BY rkey
-                LIMIT $4
-            ) AS page
+            SELECT cid AS "cid: CidColumn", CASE WHEN octet_length(value) <= $5 THEN value END AS value
+            FROM record
+            WHERE account_id = $1 AND collection = $2 AND rkey >= $3
+            ORDER BY rkey
+            LIMIT $4
         "#,
         account.get(),
         range.0,
         range.1,
         limit,
         max_bytes,
-    );
-    let mut packed = Packed::new(rows.fetch_one(conn).await?);
-    let mut records = Vec::new();
-    while !packed.is_empty() {
-        records.push(ExportedRecord { cid: packed.cid()?, is_wanted: true, value: packed.bytes()? });
-    }
-    Ok(records)
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows.into_iter().map(|row| ExportedRecord { cid: row.cid.0, is_wanted: true, value: row.value }).collect())
 }
 
 /// The records at these keys, in the order of the keys, without values of more than `max_bytes` and of those not written
@@ -74,10 +67,9 @@ pub(super) async fn list_changed(
     )
     .fetch_all(conn)
     .await?;
-    let records = rows.into_iter().map_while(|row| {
-        let value = row.value.map(Bytes::from);
-        Some(ExportedRecord { cid: row.cid?.0, is_wanted: row.is_wanted, value })
-    });
+    let records = rows
+        .into_iter()
+        .map_while(|row| Some(ExportedRecord { cid: row.cid?.0, is_wanted: row.is_wanted, value: row.value }));
     Ok(records.collect())
 }
 
@@ -86,14 +78,13 @@ pub(super) async fn find_value(
     conn: &mut PgConnection,
     account: AccountId,
     (collection, rkey): (&str, &str),
-) -> sqlx::Result<Option<Bytes>> {
-    let value = sqlx::query_scalar!(
+) -> sqlx::Result<Option<Vec<u8>>> {
+    sqlx::query_scalar!(
         "SELECT value FROM record WHERE account_id = $1 AND collection = $2 AND rkey = $3",
         account.get(),
         collection,
         rkey,
     )
     .fetch_optional(conn)
-    .await?;
-    Ok(value.map(Bytes::from))
+    .await
 }
