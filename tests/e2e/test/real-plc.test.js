@@ -214,6 +214,7 @@ describe('an account of the reference server', MOVES, () => {
 
   test('moves back, to a server that has forgotten it', MIGRATION, async () => {
     const { did } = traveller;
+    await seenClosing(there);
     await leave(traveller, away, mailbox);
     away = stranger();
     await enter(traveller, here, away);
@@ -240,6 +241,7 @@ describe('an account of the reference server', MOVES, () => {
 
   test('is announced on both sides in the order of the facts', async () => {
     const { did, handle } = traveller;
+    await seenClosing(home);
     await leave(traveller, here, mailbox);
     const isMine = (frame) => subjectOf(frame) === did;
     const isLast = (frame) => isMine(frame) && describeFrame(frame) === '#account deleted';
@@ -257,6 +259,12 @@ describe('an account of the reference server', MOVES, () => {
     await verifyCommit(commit, hereKey);
     assert.deepEqual([commit.since, commit.prevData.toString()], [rev, data.toString()]);
   });
+
+  /** Waits until a subscriber was told of the account's closing, which its deletion may take out of the log. */
+  function seenClosing({ stream }) {
+    const isMine = (frame) => subjectOf(frame) === traveller.did;
+    return stream.readUntil((frame) => isMine(frame) && describeFrame(frame) === '#account deactivated');
+  }
 
   /** Asserts that a server shows nobody the repo, and that its owner cannot write to it there. */
   async function assertClosed(owner, origins) {
