@@ -55,6 +55,15 @@ e2e: setup-test build ## the official TypeScript client against two replicas
 	@tests/reference/setup.sh
 	cd tests/e2e && npm ci --no-audit --no-fund && STACK_BIN="$(abspath $(STACK))" npm test
 
+# The store's key pair is found as by every program with the AWS SDK: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, …
+S3_BUCKET ?= rookery-test
+
+.PHONY: test-s3
+test-s3: setup-run ## what Rookery asks of an object store, on a real one (S3_ENDPOINT=…, S3_BUCKET=…, S3_REGION=…)
+	PDS_BLOBSTORE_S3_ENDPOINT="$(S3_ENDPOINT)" PDS_BLOBSTORE_S3_BUCKET="$(S3_BUCKET)" \
+		PDS_BLOBSTORE_S3_REGION="$(S3_REGION)" PDS_BLOBSTORE_S3_FORCE_PATH_STYLE=true PDS_BLOBSTORE_DISK_LOCATION= \
+		cargo test --quiet --package common --lib -- --ignored --exact blob::object::tests::a_real_bucket_conforms
+
 # Faults in every order: a seed decides, and is printed. CHAOS_SEED=… repeats one.
 RUNS ?= 1
 

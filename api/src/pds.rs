@@ -7,6 +7,7 @@ use std::{
 };
 
 use common::{
+    blob::{CheckError, Objects},
     clock::Clock,
     config::{Config, DeploymentConfig},
     db::{self, PgPool, PoolSettings, SchemaError},
@@ -21,6 +22,7 @@ use tokio::{
 use crate::{
     http::{self, Shutdown},
     state::{AppState, Services},
+    xrpc::describe_chain,
 };
 
 /// How long connections to the database may take to close when the server stops.
@@ -91,6 +93,9 @@ pub enum StartError {
     /// The database was made for an older release.
     #[error(transparent)]
     Schema(SchemaError),
+    /// Blobs cannot be kept where the settings say.
+    #[error(transparent)]
+    Blobstore(CheckError),
     /// The settings ask for what this server cannot do.
     #[error(transparent)]
     Policy(PolicyError),
@@ -109,7 +114,8 @@ impl Pds {
     /// Makes the services and binds the port; answers nothing yet.
     ///
     /// With port 0 the system chooses one; it becomes the public port too if that is 0, so that the public URL is right.
-    /// A database that does not answer is no error here: the server starts, and is not ready until it does.
+    /// A database that does not answer is no error here: the server starts, and is not ready until it does. Nor is an
+    /// object store that does not answer: all but blobs works without.
     ///
     /// # Errors
     /// If the port cannot be bound, the database's schema is too old, or the settings ask for what is not there.
@@ -119,6 +125,7 @@ impl Pds {
             None => connect(&config)?,
         };
         check_schema(&database).await?;
+        check_blobstore(&config).await?;
         let port = config.listen_port();
         let bind_error = |source| StartError::Bind { port, source };
         let listener = bind(&config.deployment, port).await.map_err(bind_error)?;
@@ -241,6 +248,17 @@ async fn check_schema(database: &PgPool) -> Result<(), StartError> {
     }
 }
 
+async fn check_blobstore(config: &Config) -> Result<(), StartError> {
+    match Objects::from_config(&config.blobstore).check().await {
+        Err(CheckError::Unknown(error)) => {
+            tracing::warn!(error = describe_chain(&error), "the blob store cannot be looked at; starting all the same");
+            Ok(())
+        }
+        Err(error) => Err(StartError::Blobstore(error)),
+        Ok(()) => Ok(()),
+    }
+}
+
 /// Every address of both families unless one is configured; version 4 only where the machine has no version 6.
 async fn bind(deployment: &DeploymentConfig, port: u16) -> io::Result<TcpListener> {
     match deployment.bind {
@@ -257,6 +275,7 @@ async fn bind(deployment: &DeploymentConfig, port: u16) -> io::Result<TcpListene
 #[cfg(test)]
 mod tests {
     use common::account::Accounts;
+    use common::config::BlobstoreConfig;
     use common::lifecycle::NewAccount;
     use common::testing::{FakePlc, TestDb, log, seed};
 
@@ -369,6 +388,19 @@ mod tests {
         }
         assert_eq!(get_at(&origin, "/subscribers").await, (200, serde_json::json!([])));
         pds.destroy().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_place_for_blobs_that_is_none_is_named() {
+        let (db, file) = (TestDb::create().await, tempfile::NamedTempFile::new().unwrap());
+        let mut config = Config::for_tests();
+        config.blobstore = BlobstoreConfig::on_disk(file.path().to_owned());
+        let overrides = Overrides { database: Some(db.pool()), ..Overrides::default() };
+        let error = Pds::create(config, overrides).await.unwrap_err().to_string();
+        assert!(
+            error.contains(file.path().to_str().unwrap()) && error.contains("PDS_BLOBSTORE_DISK_LOCATION"),
+            "{error}"
+        );
     }
 
     #[tokio::test]

@@ -8,7 +8,7 @@ use common::{
     account::{Accounts, Invites},
     admin::Administration,
     audit::AuditLog,
-    blob::Blobs,
+    blob::{Blobs, Objects},
     clock::Clock,
     config::Config,
     db::PgPool,
@@ -118,6 +118,7 @@ impl AppState {
         // A stop waits for what goes on without its caller.
         let services = lifecycle::Services { tasks: shutdown.tasks().clone(), ..services };
         let policy = Policy::from_config(&config).map_err(StartError::Policy)?;
+        let objects = Objects::from_config(&config.blobstore);
         let sequencer = Sequencer::new(&database);
         let stream = firehose::Settings::new(config.subscription.backfill_limit, config.subscription.max_buffer);
         let lifecycle = Lifecycle::new(services.clone(), policy);
@@ -134,7 +135,7 @@ impl AppState {
             handle_resolver: services.handle_resolver.clone(),
             keys: services.keys.clone(),
             repos: Repos::new(database.clone(), services.keys.clone(), clock.clone()),
-            blobs: Blobs::new(database.clone()),
+            blobs: Blobs::new(database.clone(), objects),
             firehose: Firehose::start(sequencer.clone(), clock.clone(), stream, shutdown.clone()),
             lifecycle,
             methods: MethodMetrics::default(),

@@ -1,14 +1,17 @@
 //! Servers for the tests of this crate: real sockets, a real database, and a PLC directory in this process.
 
+use std::path::Path;
+
 use axum::body::Bytes;
 use common::{
     account::CodePurpose,
     clock::Clock,
-    config::Config,
+    config::{BlobstoreConfig, Config},
     testing::{FakePlc, TestDb},
 };
 use http::{HeaderMap, StatusCode};
 use serde_json::{Value, json};
+use tempfile::TempDir;
 
 use crate::{
     AppState, Overrides, Pds,
@@ -26,6 +29,7 @@ pub(crate) struct TestApi {
     pub(crate) plc: FakePlc,
     /// The time of all replicas.
     pub(crate) clock: Clock,
+    blobs: TempDir,
 }
 
 /// Somebody with an account and a session.
@@ -49,10 +53,12 @@ impl TestApi {
     pub(crate) async fn start_with(count: usize, adjust: impl Fn(&mut Config)) -> Self {
         let (db, plc) = tokio::join!(TestDb::create(), FakePlc::start());
         let clock = Clock::manual(chrono::DateTime::from_timestamp(1_800_000_000, 0).unwrap());
+        let blobs = TempDir::new().unwrap();
         let mut replicas: Vec<Pds> = Vec::new();
         for _ in 0..count {
             let mut config = Config::for_tests();
             config.identity.plc_url = plc.url();
+            config.blobstore = BlobstoreConfig::on_disk(blobs.path().to_owned());
             // All replicas are one service, and have the public URL of the first one.
             if let Some(first) = replicas.first().map(Pds::local_addr) {
                 config.service.port = first.port();
@@ -64,7 +70,12 @@ impl TestApi {
             replica.start();
             replicas.push(replica);
         }
-        Self { replicas, http: reqwest::Client::builder().build().unwrap(), db, plc, clock }
+        Self { replicas, http: reqwest::Client::builder().build().unwrap(), db, plc, clock, blobs }
+    }
+
+    /// The folder with the bytes of blobs; see `common::blob`.
+    pub(crate) fn blobs(&self) -> &Path {
+        self.blobs.path()
     }
 
     /// The services of the first replica.
@@ -143,7 +154,12 @@ impl Call {
 
     /// With an archive for input.
     pub(crate) fn archive(self, body: impl Into<reqwest::Body>) -> Self {
-        Self(self.0.header(http::header::CONTENT_TYPE, "application/vnd.ipld.car").body(body))
+        self.bytes("application/vnd.ipld.car", body)
+    }
+
+    /// With bytes of some media type for input.
+    pub(crate) fn bytes(self, media_type: &str, body: impl Into<reqwest::Body>) -> Self {
+        Self(self.0.header(http::header::CONTENT_TYPE, media_type).body(body))
     }
 
     /// With JSON input.
@@ -163,6 +179,11 @@ impl Call {
     /// Sends it, and leaves the answer's body to be read.
     pub(crate) async fn send_streaming(self) -> reqwest::Response {
         self.0.send().await.unwrap()
+    }
+
+    /// Sends it, which may break off.
+    pub(crate) async fn try_send(self) -> Result<reqwest::Response, reqwest::Error> {
+        self.0.send().await
     }
 
     /// The same call by another verb.

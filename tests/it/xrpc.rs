@@ -3,6 +3,7 @@
 mod account_lifecycle;
 mod admin;
 mod admin_methods;
+mod blobs;
 mod identity;
 mod moderation;
 mod plc_operations;

@@ -1,5 +1,6 @@
 //! HTTP around the methods: plain routes, CORS, compression, the log line, the accept loop.
 
+mod byte_range;
 mod client_ip;
 mod compression;
 mod connection;
@@ -25,7 +26,9 @@ use axum::{
 };
 use tower_http::catch_panic::CatchPanicLayer;
 
+pub(crate) use byte_range::Wanted;
 pub use client_ip::ClientIp;
+pub(crate) use compression::AsItIs;
 pub(crate) use connection::Limits;
 pub use language::PreferredLanguages;
 pub(crate) use metrics::metrics_router;

@@ -151,7 +151,8 @@ fn default_name(status: StatusCode) -> &'static str {
     }
 }
 
-fn describe_chain(error: &(dyn StdError + 'static)) -> String {
+/// An error with all that is behind it, in one line.
+pub(crate) fn describe_chain(error: &(dyn StdError + 'static)) -> String {
     let causes = std::iter::successors(Some(error), |&error| error.source());
     causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }

@@ -22,9 +22,8 @@ mod sync_scene;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use error::ErrorName;
 pub use error::XrpcError;
-pub(crate) use error::xrpc_errors;
+pub(crate) use error::{ErrorName, describe_chain, xrpc_errors};
 pub use extract::{Limit, NoInput, PlainText, XrpcBody, XrpcQuery, XrpcStream, check_input, present};
 pub use method::{DEFAULT_BODY_LIMIT, Kind, Method, RECORD_BODY_LIMIT};
 pub use metrics::MethodMetrics;

@@ -1,6 +1,15 @@
-//! Blobs: which of them an account has, and which its records refer to.
+//! Blobs: which of them an account has, which its records refer to, and their bytes.
 //!
-//! Owns `blob` and `record_blob`. A commit that writes records with references stores these in its own statement (see
+//! | | Row | Object | Who can read it |
+//! |---|---|---|---|
+//! | missing | none | none | an imported record refers to it; it is to be uploaded yet |
+//! | uploaded | `temporary` | in use | nobody |
+//! | referred to | `permanent` | in use | everybody, as long as a record refers to it |
+//! | taken down | with a mark | in use | nobody |
+//! | given up | of `blob_deletion` | going | nobody |
+//!
+//! Owns `blob`, `record_blob` and `blob_deletion`; the bytes are in [`object`]. What was uploaded and never referred to goes
+//! after a time ([`collect`]). A commit that writes records with references stores these in its own statement (see
 //! `common::repo`), and only if each blob is there; an import stores them whether it is there or not.
 //!
 //! # Deleting a blob
@@ -8,15 +17,25 @@
 //! row first (`FOR UPDATE`) and looks for references in a statement after that: a look in the statement that locks may
 //! be older than the lock. A commit never waits for such a lock; it comes again.
 
+mod collect;
+mod media_type;
+mod object;
 mod store;
 mod takedown;
+mod upload;
+
+use std::ops::Range;
 
 use atproto::data::Cid;
 use atproto::syntax::{Nsid, RecordKey, Tid};
 use sqlx::PgConnection;
 
 use crate::db::{AccountId, PgPool};
+pub use collect::{CollectError, Collected, Collector, give_up};
+pub use media_type::media_type;
+pub use object::{CheckError, Content, Object, ObjectId, Objects, Spool, StoreError};
 pub use takedown::BlobMark;
+pub use upload::{StoredBlob, UploadError};
 
 /// A record's reference to a blob.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -42,12 +61,28 @@ pub struct BlobCounts {
 #[derive(Clone, Debug)]
 pub struct Blobs {
     pool: PgPool,
+    objects: Objects,
 }
 
 impl Blobs {
-    /// Serves the blobs in `pool`'s database.
-    pub fn new(pool: PgPool) -> Self {
-        Self { pool }
+    /// Serves the blobs in `pool`'s database, whose bytes are in `objects`.
+    pub fn new(pool: PgPool, objects: Objects) -> Self {
+        Self { pool, objects }
+    }
+
+    /// An account's blob, if a record refers to it and it is not taken down.
+    pub async fn find_readable(&self, account: AccountId, cid: Cid) -> sqlx::Result<Option<StoredBlob>> {
+        store::find_readable(&mut *self.pool.acquire().await?, account, cid).await
+    }
+
+    /// Reads the bytes of a blob, or those that `range` names, which must lie within. `None` if the store lost them.
+    pub async fn read(&self, id: ObjectId<'_>, range: Option<Range<u64>>) -> Result<Option<Object>, StoreError> {
+        self.objects.get(id, range).await
+    }
+
+    /// Whether the store has the bytes of a blob, all of them.
+    pub async fn has_bytes(&self, id: ObjectId<'_>, size: u64) -> Result<bool, StoreError> {
+        Ok(self.objects.size(id).await? == Some(size))
     }
 
     /// How many blobs an account has, and should have.
@@ -99,6 +134,15 @@ pub async fn delete_references(
     store::delete_references(conn, account, references).await
 }
 
+/// Those of `cids` that the account uploaded and no record has referred to yet.
+pub async fn list_unreferenced(
+    conn: &mut PgConnection,
+    account: AccountId,
+    cids: &[Cid],
+) -> sqlx::Result<Vec<StoredBlob>> {
+    store::list_temporary(conn, account, cids).await
+}
+
 /// The first of `cids` that a record of this account may not refer to: nobody uploaded it, or it is taken down.
 pub async fn find_missing(conn: &mut PgConnection, account: AccountId, cids: &[Cid]) -> sqlx::Result<Option<Cid>> {
     let there = store::list_usable(conn, account, cids).await?;
@@ -108,6 +152,7 @@ pub async fn find_missing(conn: &mut PgConnection, account: AccountId, cids: &[C
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Config;
     use crate::testing::{TestDb, seed};
 
     fn reference(blob: &[u8], rkey: &str) -> Reference {
@@ -120,13 +165,18 @@ mod tests {
         insert_references(&mut conn, account, rev.parse().unwrap(), references).await.unwrap();
     }
 
+    /// Bytes are not what these tests are about.
+    fn blobs(db: &TestDb) -> Blobs {
+        Blobs::new(db.pool(), Objects::from_config(&Config::for_tests().blobstore))
+    }
+
     const REVS: [&str; 2] = ["3jzfcijpj2z2a", "3jzfcijpj2z2b"];
 
     #[tokio::test]
     async fn pages_name_each_blob_once() {
         let db = TestDb::create().await;
         let (alice, bob) = (seed::account(&db.pool(), "alice.test").await, seed::account(&db.pool(), "bob.test").await);
-        let blobs = Blobs::new(db.pool());
+        let blobs = blobs(&db);
         assert_eq!(blobs.list_referenced(alice, None, None, 10).await.unwrap(), []);
 
         let references: Vec<_> = (0..10_u8).map(|n| reference(&[n % 5], &n.to_string())).collect();
@@ -153,7 +203,7 @@ mod tests {
     async fn blobs_of_other_accounts_are_missing_here() {
         let db = TestDb::create().await;
         let (alice, bob) = (seed::account(&db.pool(), "alice.test").await, seed::account(&db.pool(), "bob.test").await);
-        let blobs = Blobs::new(db.pool());
+        let blobs = blobs(&db);
         let references = [reference(b"here", "a"), reference(b"there", "b"), reference(b"there", "c")];
         insert(&db, alice, REVS[0], &references).await;
         assert_eq!(blobs.list_missing(alice, None, 10).await.unwrap().len(), 2);

@@ -1,10 +1,10 @@
 //! All SQL of blobs.
 
 use atproto::data::Cid;
-use atproto::syntax::{Nsid, RecordKey, Tid};
+use atproto::syntax::{Did, Nsid, RecordKey, Tid};
 use sqlx::PgConnection;
 
-use super::{BlobCounts, Reference};
+use super::{BlobCounts, Reference, StoredBlob};
 use crate::db::{AccountId, CidColumn, TextColumn};
 
 /// As [`super::Blobs::list_referenced`]; `page` is where it begins and how long it is.
@@ -123,6 +123,121 @@ pub(super) async fn list_usable(conn: &mut PgConnection, account: AccountId, cid
     .fetch_all(conn)
     .await?;
     Ok(rows.into_iter().map(|cid| cid.0).collect())
+}
+
+/// What keeps bytes from being uploaded.
+pub(super) struct Bars {
+    pub(super) taken_down: bool,
+    pub(super) being_deleted: bool,
+}
+
+/// What keeps a blob from being uploaded for a DID.
+pub(super) async fn find_bars(conn: &mut PgConnection, did: &Did, cid: Cid) -> sqlx::Result<Bars> {
+    sqlx::query_as!(
+        Bars,
+        r#"
+            SELECT
+                EXISTS (
+                    SELECT FROM account a JOIN blob b ON b.account_id = a.id
+                    WHERE a.did = $1 AND b.cid = $2 AND b.takedown_ref IS NOT NULL
+                ) AS "taken_down!",
+                EXISTS (SELECT FROM blob_deletion d WHERE d.did = $1 AND d.cid = $2) AS "being_deleted!"
+        "#,
+        did.as_str(),
+        cid.as_bytes(),
+    )
+    .fetch_one(conn)
+    .await
+}
+
+/// Stores an uploaded blob and gives its media type. One that no record has referred to yet is as new; of others nothing
+/// changes. `None` if there is no such account, or something keeps the blob from being uploaded.
+///
+/// Whoever deletes the account waits for this, or this for them. A record may refer to the blob already: an import's.
+pub(super) async fn upsert_blob(
+    conn: &mut PgConnection,
+    account: AccountId,
+    blob: &StoredBlob,
+) -> sqlx::Result<Option<String>> {
+    sqlx::query_scalar!(
+        r#"
+            INSERT INTO blob AS b (account_id, cid, mime_type, size, state)
+            SELECT
+                a.id, $2, $3, $4,
+                CASE
+                    WHEN EXISTS (SELECT FROM record_blob r WHERE r.account_id = $1 AND r.cid = $2) THEN 'permanent'
+                    ELSE 'temporary'
+                END
+            FROM account a
+            WHERE a.id = $1 AND NOT EXISTS (SELECT FROM blob_deletion d WHERE d.did = a.did AND d.cid = $2)
+            FOR KEY SHARE OF a
+            ON CONFLICT (account_id, cid) DO UPDATE
+            SET mime_type = CASE b.state WHEN 'temporary' THEN excluded.mime_type ELSE b.mime_type END,
+                created_at = CASE b.state WHEN 'temporary' THEN excluded.created_at ELSE b.created_at END,
+                state = CASE b.state WHEN 'temporary' THEN excluded.state ELSE b.state END
+            WHERE b.takedown_ref IS NULL
+            RETURNING mime_type
+        "#,
+        account.get(),
+        blob.cid.as_bytes(),
+        blob.mime_type,
+        size_column(blob.size)?,
+    )
+    .fetch_optional(conn)
+    .await
+}
+
+/// As [`super::Blobs::find_readable`].
+pub(super) async fn find_readable(
+    conn: &mut PgConnection,
+    account: AccountId,
+    cid: Cid,
+) -> sqlx::Result<Option<StoredBlob>> {
+    let row = sqlx::query!(
+        r#"
+            SELECT mime_type, size
+            FROM blob
+            WHERE account_id = $1 AND cid = $2 AND takedown_ref IS NULL
+                AND EXISTS (SELECT FROM record_blob r WHERE r.account_id = $1 AND r.cid = $2)
+        "#,
+        account.get(),
+        cid.as_bytes(),
+    )
+    .fetch_optional(conn)
+    .await?;
+    row.map(|row| Ok(StoredBlob { cid, mime_type: row.mime_type, size: size_of(row.size)? })).transpose()
+}
+
+/// As [`super::list_unreferenced`].
+pub(super) async fn list_temporary(
+    conn: &mut PgConnection,
+    account: AccountId,
+    cids: &[Cid],
+) -> sqlx::Result<Vec<StoredBlob>> {
+    let wanted: Vec<&[u8]> = cids.iter().map(|cid| cid.as_bytes().as_slice()).collect();
+    let rows = sqlx::query!(
+        r#"
+            SELECT cid AS "cid: CidColumn", mime_type, size
+            FROM blob
+            WHERE account_id = $1 AND cid = ANY ($2) AND state = 'temporary'
+        "#,
+        account.get(),
+        &wanted as _,
+    )
+    .fetch_all(conn)
+    .await?;
+    let blobs = rows
+        .into_iter()
+        .map(|row| Ok(StoredBlob { cid: row.cid.0, mime_type: row.mime_type, size: size_of(row.size)? }));
+    blobs.collect()
+}
+
+fn size_column(size: u64) -> sqlx::Result<i64> {
+    i64::try_from(size).map_err(|error| sqlx::Error::Encode(error.into()))
+}
+
+fn size_of(column: i64) -> sqlx::Result<u64> {
+    u64::try_from(column).map_err(|error| sqlx::Error::Decode(error.into()))
 }
 
 /// How many blobs an account has, and should have.

@@ -29,7 +29,7 @@ pub use oauth::{BrandingConfig, Color, ColorError, HcaptchaConfig, OauthConfig};
 pub use secret::{Key32, PlcRotationKey, SecretsConfig};
 pub use service::{DeploymentConfig, ServiceConfig};
 pub use smtp::{SmtpSecurity, SmtpServer, SmtpUrlError};
-pub use storage::{BlobstoreConfig, DatabaseConfig, DiskConfig, RedisConfig, S3Config, S3Credentials};
+pub use storage::{BlobConfig, BlobstoreConfig, DatabaseConfig, DiskConfig, RedisConfig, S3Config, S3Credentials};
 
 use reader::Reader;
 
@@ -59,6 +59,8 @@ pub struct Config {
     pub database: DatabaseConfig,
     /// Blob bytes.
     pub blobstore: BlobstoreConfig,
+    /// Which of them are kept.
+    pub blob: BlobConfig,
     /// Redis, if there is one.
     pub redis: Option<RedisConfig>,
     /// DIDs and handles.
@@ -142,6 +144,15 @@ impl Config {
         reader.finish(config).map(|(config, findings)| (config, findings.warnings))
     }
 
+    /// Reads only where blobs are kept, for whoever needs nothing else.
+    pub fn blobstore_from_env() -> Result<BlobstoreConfig, ConfigError> {
+        let variables = environment();
+        let lookup = |name: &str| variables.get(name).cloned();
+        let mut reader = Reader::new(&lookup);
+        let blobstore = BlobstoreConfig::read(&mut reader);
+        reader.finish(blobstore).map(|(blobstore, _)| blobstore)
+    }
+
     /// Reads only the settings of the event stream, none of which is required.
     pub fn subscription_from_env() -> Result<SubscriptionConfig, ConfigError> {
         let variables = environment();
@@ -196,6 +207,7 @@ impl Config {
         let config = Self {
             deployment,
             rate_limit,
+            blob: BlobConfig::read(reader),
             redis: RedisConfig::read(reader),
             invites: InvitesConfig::read(reader),
             email: EmailConfig::read(reader),
@@ -282,14 +294,18 @@ impl Config {
 
     /// Settings for a test: localhost, any port, fixed keys. Change the fields the test is about.
     ///
+    /// Blobs would go to a folder for temporary files that all tests share; a test about them has one of its own.
+    ///
     /// # Panics
     /// If [`Config::TEST_VARIABLES`] stop being valid.
     #[expect(clippy::expect_used, reason = "test support")]
     pub fn for_tests() -> Self {
-        Self::from_lookup(|name| {
+        let mut config = Self::from_lookup(|name| {
             let (_, value) = Self::TEST_VARIABLES.into_iter().find(|(variable, _)| *variable == name)?;
             Some(value.to_owned())
         })
-        .expect("the test variables are valid")
+        .expect("the test variables are valid");
+        config.blobstore = BlobstoreConfig::on_disk(std::env::temp_dir().join("rookery-tests"));
+        config
     }
 }

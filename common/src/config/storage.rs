@@ -43,6 +43,24 @@ fn read_database_url(reader: &mut Reader<'_>, name: &str) -> Option<SecretString
     None
 }
 
+/// Which blobs are kept.
+#[derive(Clone, Debug)]
+pub struct BlobConfig {
+    /// How long an upload that no record refers to is kept. `PDS_BLOB_UNREFERENCED_TTL`, in milliseconds, default 24 h, at
+    /// least an hour.
+    pub unreferenced_ttl: Duration,
+}
+
+impl BlobConfig {
+    pub(super) fn read(reader: &mut Reader<'_>) -> Self {
+        let unreferenced_ttl = reader.millis("PDS_BLOB_UNREFERENCED_TTL").unwrap_or(Duration::from_hours(24));
+        if unreferenced_ttl < Duration::from_hours(1) {
+            reader.problem("PDS_BLOB_UNREFERENCED_TTL", "must be at least an hour, 3600000");
+        }
+        Self { unreferenced_ttl }
+    }
+}
+
 /// Where blob bytes are kept; exactly one of the two must be chosen.
 #[derive(Clone, Debug)]
 pub enum BlobstoreConfig {
@@ -59,7 +77,7 @@ pub struct S3Config {
     pub bucket: String,
     /// `PDS_BLOBSTORE_S3_REGION`.
     pub region: Option<String>,
-    /// `PDS_BLOBSTORE_S3_ENDPOINT`.
+    /// An `http` or `https` URL. `PDS_BLOBSTORE_S3_ENDPOINT`.
     pub endpoint: Option<String>,
     /// `PDS_BLOBSTORE_S3_FORCE_PATH_STYLE`.
     pub force_path_style: Option<bool>,
@@ -69,6 +87,11 @@ pub struct S3Config {
     pub upload_timeout: Duration,
     /// Longest time for one request. `PDS_BLOBSTORE_S3_REQUEST_TIMEOUT_MS`, default the upload time-out within 6–15 s.
     pub request_timeout: Duration,
+    /// Whether requests carry checksums, and those of answers are looked at, also where S3 does not ask for it. Amazon's S3
+    /// can, many others cannot. `PDS_BLOBSTORE_S3_CHECKSUMS`, default false.
+    pub checksums: bool,
+    /// Folder of this machine for uploads under way. `PDS_BLOBSTORE_DISK_TMP_LOCATION`, default the system's.
+    pub tmp_location: PathBuf,
 }
 
 /// A static S3 key pair.
@@ -85,21 +108,26 @@ pub struct S3Credentials {
 pub struct DiskConfig {
     /// `PDS_BLOBSTORE_DISK_LOCATION`.
     pub location: PathBuf,
-    /// Uploads under way. `PDS_BLOBSTORE_DISK_TMP_LOCATION`, default `<location>/tempt`.
+    /// Uploads under way; on the file system of `location`. `PDS_BLOBSTORE_DISK_TMP_LOCATION`, default `<location>/tempt`.
     pub tmp_location: PathBuf,
 }
 
 impl BlobstoreConfig {
+    /// A folder, with uploads under way in the default place below it.
+    pub fn on_disk(location: PathBuf) -> Self {
+        Self::Disk(DiskConfig { tmp_location: location.join("tempt"), location })
+    }
+
     pub(super) fn read(reader: &mut Reader<'_>) -> Option<Self> {
         const S3: &str = "PDS_BLOBSTORE_S3_BUCKET";
         const DISK: &str = "PDS_BLOBSTORE_DISK_LOCATION";
         let tmp_location = reader.string("PDS_BLOBSTORE_DISK_TMP_LOCATION").map(PathBuf::from);
-        match (S3Config::read(reader), reader.string(DISK).map(PathBuf::from)) {
+        match (S3Config::read(reader, tmp_location.as_ref()), reader.string(DISK).map(PathBuf::from)) {
             (Some(s3), None) => Some(Self::S3(s3)),
-            (None, Some(location)) => {
-                let tmp_location = tmp_location.unwrap_or_else(|| location.join("tempt"));
-                Some(Self::Disk(DiskConfig { location, tmp_location }))
-            }
+            (None, Some(location)) => Some(match tmp_location {
+                Some(tmp_location) => Self::Disk(DiskConfig { location, tmp_location }),
+                None => Self::on_disk(location),
+            }),
             (Some(_), Some(_)) => {
                 reader.problem(S3, format_args!("and {DISK} are both set; choose one blob store"));
                 None
@@ -113,9 +141,11 @@ impl BlobstoreConfig {
 }
 
 impl S3Config {
-    fn read(reader: &mut Reader<'_>) -> Option<Self> {
+    fn read(reader: &mut Reader<'_>, tmp_location: Option<&PathBuf>) -> Option<Self> {
         let region = reader.string("PDS_BLOBSTORE_S3_REGION");
-        let endpoint = reader.string("PDS_BLOBSTORE_S3_ENDPOINT");
+        let endpoint = reader.url("PDS_BLOBSTORE_S3_ENDPOINT");
+        let endpoint = endpoint.map(|url| url.as_str().trim_end_matches('/').to_owned());
+        let checksums = reader.bool("PDS_BLOBSTORE_S3_CHECKSUMS").unwrap_or(false);
         let force_path_style = reader.bool("PDS_BLOBSTORE_S3_FORCE_PATH_STYLE");
         let upload_timeout = reader.millis("PDS_BLOBSTORE_S3_UPLOAD_TIMEOUT_MS").unwrap_or(Duration::from_secs(20));
         let request_timeout = reader
@@ -130,7 +160,17 @@ impl S3Config {
         }
         let credentials =
             id.zip(secret).map(|(access_key_id, secret_access_key)| S3Credentials { access_key_id, secret_access_key });
-        Some(Self { bucket, region, endpoint, force_path_style, credentials, upload_timeout, request_timeout })
+        Some(Self {
+            bucket,
+            region,
+            endpoint,
+            force_path_style,
+            credentials,
+            upload_timeout,
+            request_timeout,
+            checksums,
+            tmp_location: tmp_location.cloned().unwrap_or_else(std::env::temp_dir),
+        })
     }
 }
 

@@ -63,6 +63,7 @@ fn minimal_set_has_the_reference_defaults() {
     assert_eq!(config.service.name, "localhost PDS");
     assert_eq!(config.service.blob_upload_limit, 5_242_880);
     assert!(config.service.accepting_repo_imports);
+    assert_eq!(config.blob.unreferenced_ttl, Duration::from_hours(24));
     assert_eq!(config.identity.service_handle_domains, [".test"]);
     assert_eq!(config.identity.plc_url.as_str(), "https://plc.directory/");
     assert_eq!(config.identity.cache_max_ttl, Duration::from_hours(24));
@@ -147,7 +148,7 @@ fn every_bad_variable_is_named_at_once() {
 
 #[test]
 fn pairs_and_choices_are_checked() {
-    let cases: [(&[(&str, &str)], &str); 13] = [
+    let cases: [(&[(&str, &str)], &str); 14] = [
         (&[("PDS_SERVICE_DID", "did:bad")], "PDS_SERVICE_DID"),
         (&[("PDS_BSKY_APP_VIEW_URL", "https://a.net")], "PDS_BSKY_APP_VIEW_DID is required"),
         (&[("PDS_EMAIL_SMTP_URL", "smtp://a")], "PDS_EMAIL_SMTP_URL and PDS_EMAIL_FROM_ADDRESS"),
@@ -164,6 +165,7 @@ fn pairs_and_choices_are_checked() {
         (&[("PDS_DATABASE_URL", "sqlite://x")], "PDS_DATABASE_URL must begin with postgres://"),
         (&[("PDS_LEXICON_AUTHORITY_DID", "x")], "PDS_LEXICON_AUTHORITY_DID"),
         (&[("PDS_REDIS_SCRATCH_ADDRESS", "redis://x")], "PDS_REDIS_SCRATCH_ADDRESS"),
+        (&[("PDS_BLOB_UNREFERENCED_TTL", "86400")], "PDS_BLOB_UNREFERENCED_TTL must be at least an hour"),
     ];
     for (variables, expected) in cases {
         let found = problems(variables);
@@ -216,6 +218,44 @@ fn more_than_one_replica_refuses_what_one_process_keeps() {
         ("PDS_DPOP_SECRET", "3333333333333333333333333333333333333333333333333333333333333333"),
     ]);
     assert_eq!(shared.unwrap().redis.unwrap().port, 6380);
+}
+
+#[test]
+fn a_bucket_needs_only_its_name() {
+    let s3 = |more: &[(&'static str, &'static str)]| {
+        let bucket = [("PDS_BLOBSTORE_DISK_LOCATION", ""), ("PDS_BLOBSTORE_S3_BUCKET", "blobs")];
+        match with(&[&bucket[..], more].concat())?.blobstore {
+            BlobstoreConfig::S3(config) => Ok::<_, ConfigError>(config),
+            BlobstoreConfig::Disk(config) => panic!("{config:?}"),
+        }
+    };
+    let config = s3(&[]).unwrap();
+    assert!(config.endpoint.is_none() && config.region.is_none() && config.credentials.is_none() && !config.checksums);
+    assert_eq!((config.upload_timeout, config.request_timeout), (Duration::from_secs(20), Duration::from_secs(15)));
+    assert_eq!(config.tmp_location, std::env::temp_dir());
+
+    let config = s3(&[
+        ("PDS_BLOBSTORE_S3_ENDPOINT", "http://minio:9000"),
+        ("PDS_BLOBSTORE_S3_FORCE_PATH_STYLE", "true"),
+        ("PDS_BLOBSTORE_S3_CHECKSUMS", "true"),
+        ("PDS_BLOBSTORE_S3_UPLOAD_TIMEOUT_MS", "4000"),
+        ("PDS_BLOBSTORE_DISK_TMP_LOCATION", "/uploads"),
+    ])
+    .unwrap();
+    assert_eq!(config.endpoint.as_deref(), Some("http://minio:9000"));
+    assert_eq!((config.force_path_style, config.checksums), (Some(true), true));
+    assert_eq!(config.request_timeout, Duration::from_secs(6));
+    assert_eq!(config.tmp_location.to_str(), Some("/uploads"));
+
+    for (variable, problem) in [
+        (("PDS_BLOBSTORE_S3_ENDPOINT", "minio:9000"), "PDS_BLOBSTORE_S3_ENDPOINT must be an http or https URL"),
+        (
+            ("PDS_BLOBSTORE_S3_ACCESS_KEY_ID", "id"),
+            "PDS_BLOBSTORE_S3_ACCESS_KEY_ID and PDS_BLOBSTORE_S3_SECRET_ACCESS_KEY must be set together",
+        ),
+    ] {
+        assert_eq!(s3(&[variable]).unwrap_err().problems, [problem]);
+    }
 }
 
 #[test]

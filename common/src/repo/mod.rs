@@ -3,7 +3,8 @@
 //! Owns `repo`, `record`, `mst_node`, `backlink` and `repo_collection`, and `repo_import*`, through which whole repos come in
 //! (see [`import`]). A write goes through [`Repos::apply_writes`]:
 //!
-//! 1. [`PreparedWrite`]: checked against its schema and encoded, whatever state the repo is in.
+//! 1. [`PreparedWrite`]: checked against its schema and encoded, whatever state the repo is in. What it says of new blobs is
+//!    checked against what was uploaded (`blobs`).
 //! 2. `queue`: in a replica, the writes of one repo wait for each other. Those that waited for one commit go on together, as
 //!    a `chain`: each still has a commit and an event of its own, but they are stored as one.
 //! 3. `plan`: on the repo's head and tree nodes (cached; missing ones are loaded a level at a time) the pure tree code gives
@@ -15,6 +16,7 @@
 //! reserve the next commit, so that none starves. Only a swap the client asked for becomes an error. Nothing kept in memory
 //! here is needed for correctness.
 
+mod blobs;
 mod chain;
 mod collections;
 mod commit;
@@ -42,6 +44,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use atproto::syntax::{Tid, TidClock};
+pub use blobs::BlobDiffers;
 pub use commit::CommitError;
 pub use export::{Archive, ExportError};
 pub use genesis::Genesis;

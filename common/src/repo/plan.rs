@@ -286,7 +286,7 @@ impl<'a> Change<'a> {
             cid: record.cid,
             value: record.value.clone(),
             target: record.target.clone().or_else(|| lost_target.then(String::new)),
-            blobs: record.blobs.clone(),
+            blobs: record.blob_cids(),
             rewritten: self.before.is_some(),
         })
     }

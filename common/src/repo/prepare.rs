@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use atproto::data::{self, Cid, Ipld, RecordBlob};
+use atproto::data::{self, BlobRef, Cid, Ipld, RecordBlob};
 use atproto::lexicon::{Catalog, ValidationError};
 use atproto::syntax::{AtUri, Did, Nsid, RecordKey};
 use bytes::Bytes;
@@ -78,8 +78,8 @@ pub struct PreparedRecord {
     pub value: Bytes,
     /// The account or record it points at, if it is a follow, block, like or repost.
     pub(super) target: Option<String>,
-    /// The blobs it refers to, each once.
-    pub(super) blobs: Vec<Cid>,
+    /// The blobs it refers to, and what it says of them; the same reference once.
+    pub(super) blobs: Vec<BlobRef>,
     /// What the schemas say; `None` if they were not asked.
     pub validation: Option<ValidationStatus>,
 }
@@ -97,6 +97,17 @@ impl PreparedRecord {
         let target = link_target(&path.collection, &value);
         let value = Bytes::from(data::cbor::encode(&value)?);
         Ok(Self { cid: Cid::dag_cbor(&value), value, target, blobs, validation })
+    }
+
+    /// The blobs it refers to, each once.
+    pub(super) fn blob_cids(&self) -> Vec<Cid> {
+        let mut cids = Vec::with_capacity(self.blobs.len());
+        for blob in &self.blobs {
+            if !cids.contains(&blob.cid) {
+                cids.push(blob.cid);
+            }
+        }
+        cids
     }
 }
 
@@ -128,14 +139,14 @@ fn check_schema(
     }
 }
 
-/// The blobs that a new record refers to, each once. Whether its account has them, the commit finds out.
-fn referenced_blobs(value: &Ipld) -> Result<Vec<Cid>, RecordError> {
+/// The blobs that a new record refers to, the same reference once. Whether its account has them, the commit finds out.
+fn referenced_blobs(value: &Ipld) -> Result<Vec<BlobRef>, RecordError> {
     let mut blobs = Vec::new();
     for blob in data::find_blobs(value) {
         match blob {
             RecordBlob::Legacy(_) => return Err(RecordError::LegacyBlob),
-            RecordBlob::Typed(blob) if blobs.contains(&blob.cid) => {}
-            RecordBlob::Typed(blob) => blobs.push(blob.cid),
+            RecordBlob::Typed(blob) if blobs.contains(&blob) => {}
+            RecordBlob::Typed(blob) => blobs.push(blob),
         }
     }
     Ok(blobs)

@@ -7,6 +7,7 @@ use atproto::data::Cid;
 use atproto::syntax::{Did, Tid};
 
 use super::Repos;
+use super::blobs::BlobDiffers;
 use super::commit::CommitError;
 use super::plan::Refusal;
 use super::prepare::PreparedWrite;
@@ -38,6 +39,9 @@ pub enum WriteError {
     /// A record refers to a blob that nobody uploaded to this account, or that is taken down.
     #[error("Could not find blob: {0}")]
     BlobNotFound(Cid),
+    /// A record says something else of a blob than was uploaded.
+    #[error(transparent)]
+    BlobDiffers(#[from] BlobDiffers),
     /// The writes do not fit the repo's state, or are too many for one commit.
     #[error(transparent)]
     Refused(#[from] Refusal),
@@ -67,6 +71,7 @@ impl WriteError {
             | Self::Deactivated
             | Self::Takendown
             | Self::BlobNotFound(_)
+            | Self::BlobDiffers(_)
             | Self::Refused(_)
             | Self::Commit(CommitError::Refused(_))
             | Self::Key(_)
@@ -103,7 +108,9 @@ impl Repos {
         writes: impl Into<Arc<[PreparedWrite]>>,
         swap_commit: Option<Cid>,
     ) -> Result<Option<CommitRef>, WriteError> {
-        let (request, outcome) = Request::new(did.clone(), writes.into(), swap_commit);
+        let writes = writes.into();
+        self.check_references(account, &writes).await?;
+        let (request, outcome) = Request::new(did.clone(), writes, swap_commit);
         if let Some(service) = self.queues.push(account, request) {
             // A task of its own: the caller may go away, and with it the answers of those who wait.
             tokio::spawn(self.clone().serve(service));

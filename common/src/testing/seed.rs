@@ -6,6 +6,7 @@ use atproto::crypto::{PublicKey, SigningKey};
 use atproto::data::Cid;
 use atproto::event::{AccountStatus, Event};
 use atproto::syntax::Did;
+use sqlx::PgConnection;
 
 use crate::account::PasswordHash;
 use crate::clock::Clock;
@@ -395,6 +396,42 @@ pub async fn blob(pool: &PgPool, did: &str, bytes: &[u8]) -> Cid {
 pub async fn take_blob_down(pool: &PgPool, cid: Cid) {
     let query = sqlx::query!("UPDATE blob SET takedown_ref = 'test' WHERE cid = $1", cid.as_bytes().as_slice());
     query.execute(pool).await.expect("an update");
+}
+
+/// Makes uploads, and deletions of blobs, so much older.
+///
+/// # Panics
+/// If Postgres refuses.
+pub async fn age_blobs(pool: &PgPool, by: Duration) {
+    let seconds = by.as_secs_f64();
+    let query = sqlx::query!("UPDATE blob SET created_at = created_at - make_interval(secs => $1)", seconds);
+    query.execute(pool).await.expect("an update");
+    let query = sqlx::query!(
+        r#"
+            UPDATE blob_deletion
+            SET created_at = created_at - make_interval(secs => $1), deleted_at = deleted_at - make_interval(secs => $1)
+        "#,
+        seconds,
+    );
+    query.execute(pool).await.expect("an update");
+}
+
+/// How many blobs are being deleted.
+///
+/// # Panics
+/// If Postgres refuses.
+pub async fn blob_deletions(pool: &PgPool) -> i64 {
+    let query = sqlx::query_scalar!(r#"SELECT count(*) AS "count!" FROM blob_deletion"#);
+    query.fetch_one(pool).await.expect("a count")
+}
+
+/// Holds the rows of a blob as a commit that refers to it does.
+///
+/// # Panics
+/// If Postgres refuses.
+pub async fn lock_blob(conn: &mut PgConnection, cid: Cid) {
+    let query = sqlx::query!("SELECT FROM blob WHERE cid = $1 FOR SHARE", cid.as_bytes().as_slice());
+    query.execute(conn).await.expect("a lock");
 }
 
 /// Loses a blob that records may refer to.

@@ -33,15 +33,6 @@ pub async fn rows_of_account(pool: &PgPool, account: AccountId) -> Vec<(String, 
     rows
 }
 
-/// Loses all blobs of an account, which may be gone.
-///
-/// # Panics
-/// If Postgres refuses.
-pub async fn lose_blobs(pool: &PgPool, account: AccountId) {
-    let query = sqlx::query!("DELETE FROM blob WHERE account_id = $1", account.get());
-    query.execute(pool).await.expect("a deletion");
-}
-
 /// Makes the deactivation of an account longer ago than it is.
 ///
 /// # Panics

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use bytes::Bytes;
-use reqwest::{Method, RequestBuilder, Response, StatusCode};
+use reqwest::{Body, Method, RequestBuilder, Response, StatusCode};
 use serde_json::Value;
 
 /// How long a call may take.
@@ -150,6 +150,16 @@ impl Client {
     pub(crate) async fn post_archive(&self, method: &str, token: &str, archive: Bytes) -> Result<()> {
         let request = self.http.post(format!("{}/xrpc/{method}", self.origin)).bearer_auth(token);
         bytes(request.header("content-type", "application/vnd.ipld.car").body(archive)).await.map(drop)
+    }
+
+    /// Uploads a blob and gives the reference to it.
+    ///
+    /// # Errors
+    /// A [`Refusal`], or the server cannot be reached.
+    pub(crate) async fn upload(&self, token: &str, media_type: &str, blob: impl Into<Body>) -> Result<Value> {
+        let request = self.http.post(format!("{}/xrpc/com.atproto.repo.uploadBlob", self.origin)).bearer_auth(token);
+        let mut output = json(request.header("content-type", media_type).body(blob)).await?;
+        Ok(output["blob"].take())
     }
 
     fn query(&self, method: &str, params: &[(&str, &str)]) -> RequestBuilder {

@@ -2,8 +2,9 @@
 
 use anyhow::Result;
 use api::{Overrides, Pds};
-use common::config::Config;
+use common::config::{BlobstoreConfig, Config};
 use common::testing::{FakePlc, TestDb};
+use tempfile::TempDir;
 
 use crate::harness::account::Account;
 use crate::harness::client::Client;
@@ -18,6 +19,8 @@ pub(crate) struct Cluster {
     replicas: Vec<Pds>,
     plc: FakePlc,
     db: TestDb,
+    /// Bytes of blobs, unless a test has its own store. Goes with the cluster.
+    _blobs: TempDir,
 }
 
 impl Cluster {
@@ -35,10 +38,12 @@ impl Cluster {
     /// A replica does not start.
     pub(crate) async fn start_with(Replicas(count): Replicas, change: impl Fn(&mut Config)) -> Result<Self> {
         let (db, plc) = (TestDb::create().await, FakePlc::start().await);
+        let blobs = TempDir::new()?;
         let mut replicas: Vec<Pds> = Vec::with_capacity(count);
         for _ in 0..count {
             let mut config = Config::for_tests();
             config.identity.plc_url = plc.url();
+            config.blobstore = BlobstoreConfig::on_disk(blobs.path().to_owned());
             // All replicas are one service, and have the public URL of the first one.
             if let Some(first) = replicas.first() {
                 config.service.port = first.local_addr().port();
@@ -51,7 +56,7 @@ impl Cluster {
             replica.start();
             replicas.push(replica);
         }
-        Ok(Self { replicas, plc, db })
+        Ok(Self { replicas, plc, db, _blobs: blobs })
     }
 
     /// One replica.

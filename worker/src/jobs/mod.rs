@@ -11,6 +11,7 @@ mod send_code;
 mod send_moderation_mail;
 mod unannounced_changes;
 mod unfinished_changes;
+mod unused_blobs;
 
 use common::account::{SendCode, SendModerationMail};
 
@@ -28,6 +29,7 @@ pub fn all() -> Work {
             overdue_accounts::SCHEDULE,
             unannounced_changes::SCHEDULE,
             unfinished_changes::SCHEDULE,
+            unused_blobs::SCHEDULE,
         ],
         kinds: vec![Kind::of::<SendCode>(), Kind::of::<SendModerationMail>()],
     }

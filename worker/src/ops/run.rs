@@ -57,6 +57,7 @@ pub async fn run() -> anyhow::Result<()> {
     };
     let context = Context {
         lifecycle: services::lifecycle(&config, &clock, &database)?,
+        blob_collector: services::blob_collector(&config, &database),
         sessions: Sessions::new(database.clone(), clock.clone()),
         deleted_accounts: DeletedAccounts::new(&database),
         announcements: Announcements::new(database.clone(), clock.clone()),

@@ -17,6 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::account::Accounts;
+use common::blob::Collector;
 use common::clock::Clock;
 use common::config::Config;
 use common::db::{Error, PgPool};
@@ -69,6 +70,8 @@ pub struct Context {
     pub import_leftovers: ImportLeftovers,
     /// Changes of DIDs, and telling the network of them.
     pub announcements: Announcements,
+    /// What removes blobs that nobody will need.
+    pub blob_collector: Collector,
 }
 
 /// Everything a worker does.

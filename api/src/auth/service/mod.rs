@@ -5,6 +5,7 @@
 //! for the key may have just changed. See [`ServiceToken`].
 
 mod token;
+mod uploader;
 
 use std::sync::Arc;
 
@@ -18,6 +19,7 @@ use http::request::Parts;
 use super::header::{Credentials, credentials, require_bearer};
 use crate::xrpc::{Method, XrpcError};
 use token::{Issuer, ServiceToken, ServiceTokenError};
+pub use uploader::UploaderAuth;
 
 /// The key fragment by which a moderation service signs labels, and the service that has it.
 const LABELER: &str = "atproto_labeler";

@@ -79,6 +79,16 @@ struct Claims {
     lxm: Option<String>,
 }
 
+/// Whether a bearer token claims to be for one method: so do service tokens, and those of sessions never.
+pub(super) fn names_method(token: &str) -> bool {
+    #[derive(Deserialize)]
+    struct Claims {
+        lxm: Option<serde_json::Value>,
+    }
+    let claims = token.split('.').nth(1).and_then(|claims| decode::<Claims>(claims).ok());
+    claims.is_some_and(|claims| claims.lxm.is_some())
+}
+
 /// Who issued a token: a DID, or one of its services.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Issuer {

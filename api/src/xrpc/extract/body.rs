@@ -1,11 +1,11 @@
 //! Input: JSON, a stream of bytes, or none.
 
 use axum::{
-    body::{Body, HttpBody},
+    body::{Body, BodyDataStream, HttpBody},
     extract::{FromRequest, Request},
 };
 use bytes::Bytes;
-use futures_util::{Stream, StreamExt};
+use futures_util::{Stream, StreamExt, stream};
 use http::{
     HeaderMap, StatusCode,
     header::{CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING},
@@ -18,6 +18,9 @@ use super::{
     pace::{Pace, TooSlow},
 };
 use crate::xrpc::{Method, XrpcError, method::DEFAULT_BODY_LIMIT};
+
+/// Bytes that are read of a body after it has proved too long.
+const DISCARDED: usize = 16 << 20;
 
 /// JSON input as `T`, within the method's body limit.
 #[derive(Clone, Copy, Debug)]
@@ -80,18 +83,38 @@ impl XrpcStream {
         }
     }
 
+    /// The media type without its parameters, in lower case.
+    pub fn media_type(&self) -> String {
+        media_type(&self.content_type)
+    }
+
     /// The decoded bytes; fails with 413 `PayloadTooLarge` past `limit`, or at once if a longer body was announced.
-    pub fn limited(self, limit: u64) -> Result<impl Stream<Item = Result<Bytes, XrpcError>> + Send, XrpcError> {
+    pub async fn limited(self, limit: u64) -> Result<impl Stream<Item = Result<Bytes, XrpcError>> + Send, XrpcError> {
         let too_large = || XrpcError::from_status(StatusCode::PAYLOAD_TOO_LARGE, "request entity too large");
+        let mut body = self.body.into_data_stream();
         if self.content_length.is_some_and(|length| length > limit) {
+            discard(&mut body).await;
             return Err(too_large());
         }
-        let mut left = limit;
-        Ok(self.body.into_data_stream().map(move |piece| {
-            let piece = piece.map_err(unreadable)?;
-            left = left.checked_sub(piece.len() as u64).ok_or_else(too_large)?;
-            Ok(piece)
+        Ok(stream::try_unfold((body, limit), move |(mut body, left)| async move {
+            let Some(piece) = body.next().await.transpose().map_err(unreadable)? else { return Ok(None) };
+            if let Some(left) = left.checked_sub(piece.len() as u64) {
+                return Ok(Some((piece, (body, left))));
+            }
+            discard(&mut body).await;
+            Err(too_large())
         }))
+    }
+}
+
+/// Reads on without keeping anything: many clients look for an answer only when they have sent everything, and never see
+/// the one of a server that stops listening.
+async fn discard(body: &mut BodyDataStream) {
+    let mut left = DISCARDED;
+    while let Some(Ok(piece)) = body.next().await
+        && piece.len() < left
+    {
+        left -= piece.len();
     }
 }
 

@@ -10,9 +10,9 @@
 //!   and no index knows whose an event is, since every write would pay for it; so a pass reads the whole log once, for
 //!   all deleted accounts together. That takes some 10 ms for 5,000 events.
 //!
-//! Each step notes in `account_deletion` how far it came, so a worker that is killed loses the step it was at. The rows of
-//! its blobs stay, and with them the row of `account_deletion`, whose DID names their bytes in the object store: they are
-//! for whoever collects blobs.
+//! * the rows of its blobs. The DID in `account_deletion` names their bytes, which `common::blob` deletes later.
+//!
+//! Each step notes in `account_deletion` how far it came, so a worker that is killed loses the step it was at.
 
 mod store;
 #[cfg(test)]
@@ -26,6 +26,7 @@ use chrono::{DateTime, Utc};
 
 use super::{Lifecycle, Workflows};
 use crate::audit::Actor;
+use crate::blob;
 use crate::db::{AccountId, PgPool};
 
 /// Some 10 ms each.
@@ -124,9 +125,9 @@ impl DeletedAccounts {
         Self { pool: pool.clone(), steps: STEPS }
     }
 
-    /// Removes what is left but for blobs, in small steps. Safe to run at any time, also twice at once, and to drop.
+    /// Removes what is left but for bytes of blobs, in small steps. Safe to run at any time, also twice at once, and to drop.
     pub async fn purge(&self) -> sqlx::Result<Purged> {
-        let rows = self.purge_rows().await?;
+        let rows = self.purge_rows().await? + self.purge_blobs().await?;
         let events = self.purge_events().await?;
         store::delete_finished(&mut *self.pool.acquire().await?).await?;
         Ok(Purged { rows, events })
@@ -147,6 +148,21 @@ impl DeletedAccounts {
                 }
             }
             last = account;
+        }
+    }
+
+    async fn purge_blobs(&self) -> sqlx::Result<i64> {
+        let mut rows = 0;
+        loop {
+            let next = store::find_with_blobs(&mut *self.pool.acquire().await?).await?;
+            let Some((account, did)) = next else { return Ok(rows) };
+            let limit = i64::from(self.steps.rows);
+            let step = blob::give_up(&mut *self.pool.acquire().await?, account, &did, limit).await?;
+            if step == 0 {
+                // Somebody else was faster.
+                return Ok(rows);
+            }
+            rows += i64::try_from(step).unwrap_or(i64::MAX);
         }
     }
 

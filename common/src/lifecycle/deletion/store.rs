@@ -72,6 +72,21 @@ pub(super) async fn purge_rows(conn: &mut PgConnection, account: AccountId, limi
     query.fetch_one(conn).await
 }
 
+/// A deleted account of which blobs are left, with its DID.
+pub(super) async fn find_with_blobs(conn: &mut PgConnection) -> sqlx::Result<Option<(AccountId, Did)>> {
+    let row = sqlx::query!(
+        r#"
+            SELECT d.account_id AS "id: AccountId", d.did AS "did: TextColumn<Did>"
+            FROM account_deletion d
+            WHERE d.rows_gone AND EXISTS (SELECT FROM blob b WHERE b.account_id = d.account_id)
+            LIMIT 1
+        "#,
+    )
+    .fetch_optional(conn)
+    .await?;
+    Ok(row.map(|row| (row.id, row.did.0)))
+}
+
 /// Deleted accounts of which events may be left.
 pub(super) async fn list_with_events(conn: &mut PgConnection, limit: i64) -> sqlx::Result<Vec<AccountId>> {
     let query = sqlx::query_scalar!(

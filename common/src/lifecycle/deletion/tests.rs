@@ -46,7 +46,7 @@ fn names(rows: &[(String, i64)]) -> Vec<&str> {
 }
 
 #[tokio::test]
-async fn a_deleted_account_is_gone_at_once_and_nothing_but_its_blobs_is_left() {
+async fn a_deleted_account_is_gone_at_once_and_nothing_of_it_is_left() {
     let world = world().await;
     let pool = world.db.pool();
     seed::invite_code(&pool, "twice", 2).await;
@@ -78,7 +78,8 @@ async fn a_deleted_account_is_gone_at_once_and_nothing_but_its_blobs_is_left() {
     let purged = deleted.purge().await.unwrap();
     assert!(purged.rows > 14 && purged.events > 14, "{purged}");
     assert_eq!(deleted.purge().await.unwrap(), Purged::default());
-    assert_eq!(names(&rows_of_account(&pool, alice.id).await), ["account_deletion", "blob"]);
+    assert_eq!(rows_of_account(&pool, alice.id).await, []);
+    assert_eq!(seed::blob_deletions(&pool).await, 1, "its bytes are to go");
     assert_eq!(world.told(&alice.did).await, ["#account deleted"]);
     assert!(services.accounts.is_usable_invite("twice").await.unwrap(), "one use is left");
     seed::use_invite(&pool, "twice", bob.id).await;
@@ -87,20 +88,16 @@ async fn a_deleted_account_is_gone_at_once_and_nothing_but_its_blobs_is_left() {
     assert_eq!(world.told(&bob.did).await, before, "others keep what they have");
     assert_repo_is_sound(&pool, bob.id).await;
     assert_repo_is_sound(&pool, again.id).await;
-
-    // Whoever collects the blobs removes the last trace.
-    traces::lose_blobs(&pool, alice.id).await;
-    deleted.purge().await.unwrap();
-    assert_eq!(rows_of_account(&pool, alice.id).await, []);
 }
 
 /// Whoever adds a table with rows of accounts has to say here how they go: nothing else reminds of it.
 #[tokio::test]
 async fn every_table_with_rows_of_accounts_is_cleared() {
-    /// Emptied by `account_purge_v1` and `event_purge_v1`.
-    const PURGED: [&str; 6] = ["backlink", "mst_node", "record", "record_blob", "repo_collection", "repo_event"];
-    /// Of the log of deletions itself; of blobs, which go with their bytes; of imports, which end by themselves.
-    const KEPT: [&str; 3] = ["account_deletion", "blob", "repo_import"];
+    /// Emptied by `account_purge_v1`, `event_purge_v1` and `blob::give_up`.
+    const PURGED: [&str; 7] =
+        ["backlink", "blob", "mst_node", "record", "record_blob", "repo_collection", "repo_event"];
+    /// Of the log of deletions itself; of imports, which end by themselves.
+    const KEPT: [&str; 2] = ["account_deletion", "repo_import"];
     let world = world().await;
     let tables = traces::tables_of_accounts(&world.db.pool()).await;
     assert!(tables.len() > 8, "{tables:?}");
@@ -132,7 +129,7 @@ async fn a_purge_that_is_cut_off_at_any_step_goes_on() {
         }
         assert!(cuts > 4, "{cuts} steps");
         for gone in [&alice, &bob] {
-            assert_eq!(names(&rows_of_account(&pool, gone.id).await), ["account_deletion", "blob"]);
+            assert_eq!(rows_of_account(&pool, gone.id).await, []);
             assert_eq!(world.told(&gone.did).await, ["#account deleted"]);
         }
         assert_repo_is_sound(&pool, carol.id).await;

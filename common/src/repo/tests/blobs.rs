@@ -6,7 +6,8 @@ use futures_util::future::join_all;
 use super::stage::{Stage, THING, create, delete, path, write};
 use super::store;
 
-use crate::blob::Blobs;
+use crate::blob::{Blobs, Objects};
+use crate::config::Config;
 use crate::repo::{PreparedRecord, PreparedWrite, Repos, SwapRecord, WriteError};
 use crate::testing::seed::{self, SeededRepo};
 
@@ -59,7 +60,7 @@ async fn references_follow_the_records() {
     let stage = Stage::with_repos(1).await;
     let (repos, repo) = (stage.replica(), stage.repo());
     upload(&stage, repo, &[b"1", b"2", b"3"]).await;
-    let blobs = Blobs::new(stage.db.pool());
+    let blobs = Blobs::new(stage.db.pool(), Objects::from_config(&Config::for_tests().blobstore));
     let referenced = async || {
         stage.assert_sound().await;
         blobs.list_referenced(repo.account, None, None, 10).await.unwrap().len()

@@ -17,6 +17,7 @@ fn context(db: &TestDb) -> Context {
         accounts: Accounts::new(db.pool()),
         sessions: Sessions::new(db.pool(), clock.clone()),
         lifecycle: crate::services::lifecycle(&config, &clock, &db.pool()).unwrap(),
+        blob_collector: crate::services::blob_collector(&config, &db.pool()),
         deleted_accounts: DeletedAccounts::new(&db.pool()),
         announcements: Announcements::new(db.pool(), clock.clone()),
         mailer: Mailer::new(&config.mail(), clock.clone()).unwrap(),

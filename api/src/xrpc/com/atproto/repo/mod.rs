@@ -1,4 +1,4 @@
-//! `com.atproto.repo.*`: reading and writing records.
+//! `com.atproto.repo.*`: reading and writing records, and taking in blobs for them.
 //!
 //! Reference: it refuses record keys with offensive words in them. This server has no such list, for handles neither.
 
@@ -11,12 +11,13 @@ pub mod import_repo;
 pub mod list_missing_blobs;
 pub mod list_records;
 pub mod put_record;
+pub mod upload_blob;
 
 use atproto::data::Cid;
 use atproto::syntax::{AtIdentifier, AtUri, Did, Tid};
 use common::account::{AccountStatus, Accounts, Principal};
 use common::repo::{
-    CommitError, CommitRef, PreparedRecord, RecordError, RecordPath, Refusal, ValidationStatus, WriteError,
+    BlobDiffers, CommitError, CommitRef, PreparedRecord, RecordError, RecordPath, Refusal, ValidationStatus, WriteError,
 };
 use serde::Serialize;
 
@@ -34,6 +35,7 @@ pub(in crate::xrpc) fn register(routes: &mut Routes) {
     routes.add(list_missing_blobs::METHOD, list_missing_blobs::handle);
     routes.add(list_records::METHOD, list_records::handle);
     routes.add(put_record::METHOD, put_record::handle);
+    routes.add(upload_blob::METHOD, upload_blob::handle);
 }
 
 /// `com.atproto.repo.defs#commitMeta`.
@@ -135,6 +137,8 @@ impl From<WriteError> for XrpcError {
             WriteError::Deactivated => account_deactivated(),
             WriteError::Takendown => account_taken_down(),
             WriteError::BlobNotFound(_) => Self::bad_request("BlobNotFound", error),
+            WriteError::BlobDiffers(BlobDiffers::MimeType { .. }) => Self::bad_request("InvalidMimeType", error),
+            WriteError::BlobDiffers(BlobDiffers::Size { .. }) => Self::bad_request("InvalidSize", error),
             WriteError::Refused(refusal) => refusal.into(),
             WriteError::Contended | WriteError::Commit(CommitError::Unavailable | CommitError::Unknown) => {
                 Self::unavailable(error)

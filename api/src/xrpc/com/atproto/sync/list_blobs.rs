@@ -88,7 +88,7 @@ mod tests {
     #[tokio::test]
     async fn since_leaves_out_blobs_of_older_records() {
         let scene = Scene::start().await;
-        let (old, new) = (scene.upload(b"old").await, scene.upload(b"new").await);
+        let (old, new) = (scene.upload(b"o").await, scene.upload(b"n").await);
         let rev = scene.write(&json!([Scene::showing("a", &[old])])).await["commit"]["rev"].clone();
         scene.write(&json!([Scene::showing("b", &[new])])).await;
         assert_eq!(page(&scene, &[("since", rev.as_str().unwrap())]).await.0, [new.to_string()]);

@@ -1,5 +1,6 @@
 //! `com.atproto.sync.*`: repositories as a whole, for relays and moving accounts.
 
+pub mod get_blob;
 pub mod get_blocks;
 pub mod get_checkout;
 pub mod get_head;
@@ -26,6 +27,7 @@ const CAR: &str = "application/vnd.ipld.car";
 
 /// Adds this namespace's methods.
 pub(in crate::xrpc) fn register(routes: &mut Routes) {
+    routes.add(get_blob::METHOD, get_blob::handle);
     routes.add(get_blocks::METHOD, get_blocks::handle);
     routes.add(get_checkout::METHOD, get_checkout::handle);
     routes.add(get_head::METHOD, get_head::handle);

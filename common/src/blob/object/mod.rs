@@ -1,0 +1,209 @@
+//! The bytes of blobs: in an S3 bucket, or in a folder of this machine.
+//!
+//! | | S3 key | File |
+//! |---|---|---|
+//! | in use | `blocks/<did>/<cid>` | `<location>/<did>/<cid>` |
+//! | taken down | `quarantine/<did>/<cid>` | `<location>/quarantine/<did>/<cid>` |
+//!
+//! These are the reference server's names, so that an operator brings a store along as it is. What an account uploaded lies
+//! below its own DID: whatever happens to it, the same bytes of another account stay.
+//!
+//! An object is written whole or not at all, under the CID of its bytes. So it does no harm to write it again, and nobody
+//! ever reads half of one. Which objects count is Postgres's to say; one that no row names is waste.
+
+mod disk;
+mod s3;
+mod spool;
+#[cfg(test)]
+mod tests;
+
+use std::error::Error;
+use std::fmt;
+use std::io;
+use std::ops::Range;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use atproto::data::Cid;
+use atproto::syntax::Did;
+use bytes::Bytes;
+use futures_util::stream::BoxStream;
+
+use crate::config::BlobstoreConfig;
+use disk::Folder;
+use s3::Bucket;
+pub use spool::{Content, Spool};
+
+/// Whose blob, and which.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ObjectId<'a> {
+    /// The account.
+    pub did: &'a Did,
+    /// The CID of the bytes.
+    pub cid: Cid,
+}
+
+/// The key of its path in either store, without what is in front.
+impl fmt::Display for ObjectId<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.did, self.cid)
+    }
+}
+
+/// Where an object lies.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Area {
+    InUse,
+    Quarantine,
+}
+
+/// An object that is being read.
+pub struct Object {
+    /// How many bytes come.
+    pub len: u64,
+    /// The bytes; an error if the store breaks off.
+    pub bytes: BoxStream<'static, io::Result<Bytes>>,
+}
+
+impl fmt::Debug for Object {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Object").field("len", &self.len).finish_non_exhaustive()
+    }
+}
+
+/// Why the store did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// It took too long.
+    #[error("the blob store did not answer in time")]
+    Timeout,
+    /// It cannot be reached, refused, or has no room.
+    #[error("the blob store failed")]
+    Failed(#[source] Box<dyn Error + Send + Sync>),
+}
+
+impl StoreError {
+    fn failed(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
+impl From<io::Error> for StoreError {
+    fn from(error: io::Error) -> Self {
+        Self::failed(error)
+    }
+}
+
+/// What is wrong with the store as it is configured.
+#[derive(Debug, thiserror::Error)]
+pub enum CheckError {
+    /// The folder cannot be written to.
+    #[error("cannot keep blobs in {}, which PDS_BLOBSTORE_DISK_LOCATION or PDS_BLOBSTORE_DISK_TMP_LOCATION names", .folder.display())]
+    Folder {
+        /// The folder.
+        folder: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// There is no such bucket.
+    #[error("there is no bucket {0}, which PDS_BLOBSTORE_S3_BUCKET names")]
+    NoBucket(String),
+    /// It cannot be said: the store did not answer, or does not let us ask.
+    #[error("cannot look at the blob store")]
+    Unknown(#[source] StoreError),
+}
+
+/// The objects of all accounts. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Objects(Arc<Store>);
+
+/// The requests of S3 are boxed: the SDK's futures are large, and those that wait for them would be, too.
+#[derive(Debug)]
+enum Store {
+    S3(Box<Bucket>),
+    Disk(Folder),
+}
+
+impl Objects {
+    /// The configured store. Asks nobody yet; see [`Objects::check`].
+    pub fn from_config(config: &BlobstoreConfig) -> Self {
+        Self(Arc::new(match config {
+            BlobstoreConfig::S3(config) => Store::S3(Box::new(Bucket::new(config.clone()))),
+            BlobstoreConfig::Disk(config) => Store::Disk(Folder::new(config.clone())),
+        }))
+    }
+
+    /// Whether the store is there. Makes folders that are not.
+    ///
+    /// # Errors
+    /// [`CheckError::Unknown`] may pass; what else is wrong takes the operator.
+    pub async fn check(&self) -> Result<(), CheckError> {
+        match &*self.0 {
+            Store::S3(bucket) => Box::pin(bucket.check()).await,
+            Store::Disk(folder) => folder.check().await,
+        }
+    }
+
+    /// Takes in bytes that are on their way.
+    pub fn spool(&self) -> Spool {
+        Spool::new(match &*self.0 {
+            Store::S3(bucket) => bucket.uploads(),
+            Store::Disk(folder) => folder.uploads(),
+        })
+    }
+
+    /// Stores an object. When this returns it will survive a crash of the machine; if it fails, there may be one or none.
+    ///
+    /// `content` must be what the id names, and of this store's [`spool`](Objects::spool).
+    pub async fn put(&self, id: ObjectId<'_>, content: Content) -> Result<(), StoreError> {
+        debug_assert_eq!(id.cid, content.cid(), "an object's name is what it holds");
+        match &*self.0 {
+            Store::S3(bucket) => Box::pin(bucket.put(id, content)).await,
+            Store::Disk(folder) => folder.put(id, content).await,
+        }
+    }
+
+    /// Reads an object that is in use, or the bytes of it that `range` names, which must lie within. `None` if there is none.
+    pub async fn get(&self, id: ObjectId<'_>, range: Option<Range<u64>>) -> Result<Option<Object>, StoreError> {
+        match &*self.0 {
+            Store::S3(bucket) => Box::pin(bucket.get(id, range)).await,
+            Store::Disk(folder) => folder.get(id, range).await,
+        }
+    }
+
+    /// The size of an object that is in use, in bytes. `None` if there is none.
+    pub async fn size(&self, id: ObjectId<'_>) -> Result<Option<u64>, StoreError> {
+        match &*self.0 {
+            Store::S3(bucket) => Box::pin(bucket.size(id)).await,
+            Store::Disk(folder) => folder.size(id).await,
+        }
+    }
+
+    /// Deletes an object wherever it lies; there may be none.
+    pub async fn delete(&self, id: ObjectId<'_>) -> Result<(), StoreError> {
+        for area in [Area::InUse, Area::Quarantine] {
+            match &*self.0 {
+                Store::S3(bucket) => Box::pin(bucket.delete(id, area)).await?,
+                Store::Disk(folder) => folder.delete(id, area).await?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts an object out of use, where only [`restore`](Objects::restore) finds it. False if there is none in use.
+    pub async fn quarantine(&self, id: ObjectId<'_>) -> Result<bool, StoreError> {
+        self.move_object(id, Area::InUse, Area::Quarantine).await
+    }
+
+    /// Puts an object back into use. False if there is none in quarantine.
+    pub async fn restore(&self, id: ObjectId<'_>) -> Result<bool, StoreError> {
+        self.move_object(id, Area::Quarantine, Area::InUse).await
+    }
+
+    async fn move_object(&self, id: ObjectId<'_>, from: Area, to: Area) -> Result<bool, StoreError> {
+        match &*self.0 {
+            Store::S3(bucket) => Box::pin(bucket.move_object(id, from, to)).await,
+            Store::Disk(folder) => folder.move_object(id, from, to).await,
+        }
+    }
+}

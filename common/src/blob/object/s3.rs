@@ -1,0 +1,208 @@
+//! Objects in a bucket of S3, or of what speaks like it.
+//!
+//! What the settings do not say, the SDK looks for where every program with it does: `AWS_REGION`, `AWS_ENDPOINT_URL_S3`,
+//! `AWS_ACCESS_KEY_ID` and the rest of the environment, the shared configuration files, the role of the pod or machine. The
+//! role needs `s3:GetObject`, `s3:PutObject` and `s3:DeleteObject`, and `s3:ListBucket` of the bucket: without that one S3
+//! answers 403 for an object that is not there.
+//!
+//! Source: docs.aws.amazon.com/AmazonS3/latest/API.
+
+use std::io;
+use std::ops::Range;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use aws_config::BehaviorVersion;
+use aws_config::retry::RetryConfig;
+use aws_config::timeout::TimeoutConfig;
+use aws_sdk_s3::Client;
+use aws_sdk_s3::config::{Builder, Credentials, Region, RequestChecksumCalculation, ResponseChecksumValidation};
+use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_s3::primitives::ByteStream;
+use futures_util::{StreamExt as _, stream};
+use secrecy::ExposeSecret as _;
+use tokio::sync::OnceCell;
+use tokio::time::timeout;
+use url::form_urlencoded::byte_serialize;
+
+use super::spool::{Content, ContentBytes};
+use super::{Area, CheckError, Object, ObjectId, StoreError};
+use crate::config::S3Config;
+
+/// Time to open a connection.
+const CONNECT_LIMIT: Duration = Duration::from_secs(5);
+/// Time for the look at the bucket when a server starts.
+const CHECK_LIMIT: Duration = Duration::from_secs(10);
+/// The longest pause before the first further try; it doubles. Somebody is waiting for their picture.
+const PAUSE: Duration = Duration::from_millis(200);
+/// Stores other than Amazon's do not care which region they are in, but requests are signed for one.
+const ANY_REGION: &str = "us-east-1";
+
+/// The bucket.
+#[derive(Debug)]
+pub(super) struct Bucket {
+    config: S3Config,
+    client: OnceCell<Client>,
+}
+
+impl Bucket {
+    pub(super) fn new(config: S3Config) -> Self {
+        Self { config, client: OnceCell::new() }
+    }
+
+    /// Where uploads wait for their end.
+    pub(super) fn uploads(&self) -> PathBuf {
+        self.config.tmp_location.clone()
+    }
+
+    /// As [`super::Objects::check`].
+    pub(super) async fn check(&self) -> Result<(), CheckError> {
+        let probe = async {
+            let request = self.client().await.head_bucket().bucket(&self.config.bucket);
+            request.send().await
+        };
+        match timeout(CHECK_LIMIT, probe).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(error)) if status(&error) == Some(404) => Err(CheckError::NoBucket(self.config.bucket.clone())),
+            Ok(Err(error)) => Err(CheckError::Unknown(failed(error))),
+            Err(_) => Err(CheckError::Unknown(StoreError::Timeout)),
+        }
+    }
+
+    pub(super) async fn put(&self, id: ObjectId<'_>, content: Content) -> Result<(), StoreError> {
+        let body = match &content.bytes {
+            ContentBytes::Memory(bytes) => ByteStream::from(bytes.clone()),
+            // Read from the file, it can be sent again.
+            ContentBytes::File(file) => {
+                ByteStream::read_from().path(file.path()).build().await.map_err(StoreError::failed)?
+            }
+        };
+        let request = self.client().await.put_object().bucket(&self.config.bucket).key(key(id, Area::InUse)).body(body);
+        // How long an upload takes depends on its size, unlike all else.
+        let limits = limits(self.config.upload_timeout, self.config.upload_timeout);
+        let sending = request.customize().config_override(Builder::new().timeout_config(limits)).send();
+        timeout(self.config.upload_timeout, sending).await.map_err(|_| StoreError::Timeout)?.map_err(failed)?;
+        Ok(())
+    }
+
+    pub(super) async fn get(&self, id: ObjectId<'_>, range: Option<Range<u64>>) -> Result<Option<Object>, StoreError> {
+        let request = self.client().await.get_object().bucket(&self.config.bucket).key(key(id, Area::InUse));
+        let range = range.map(|range| format!("bytes={}-{}", range.start, range.end.saturating_sub(1)));
+        let Some(answer) = present(request.set_range(range).send().await)? else { return Ok(None) };
+        let len = length(answer.content_length)?;
+        let bytes = stream::try_unfold(answer.body, |mut body| async move {
+            let piece = body.try_next().await.map_err(io::Error::other)?;
+            Ok::<_, io::Error>(piece.map(|piece| (piece, body)))
+        });
+        Ok(Some(Object { len, bytes: bytes.boxed() }))
+    }
+
+    pub(super) async fn size(&self, id: ObjectId<'_>) -> Result<Option<u64>, StoreError> {
+        let request = self.client().await.head_object().bucket(&self.config.bucket).key(key(id, Area::InUse));
+        present(request.send().await)?.map(|answer| length(answer.content_length)).transpose()
+    }
+
+    pub(super) async fn delete(&self, id: ObjectId<'_>, area: Area) -> Result<(), StoreError> {
+        let request = self.client().await.delete_object().bucket(&self.config.bucket).key(key(id, area));
+        present(request.send().await)?;
+        Ok(())
+    }
+
+    pub(super) async fn move_object(&self, id: ObjectId<'_>, from: Area, to: Area) -> Result<bool, StoreError> {
+        let parts: Vec<String> = key(id, from).split('/').map(encoded).collect();
+        let source = format!("{}/{}", self.config.bucket, parts.join("/"));
+        let request = self.client().await.copy_object().bucket(&self.config.bucket).key(key(id, to));
+        if present(request.copy_source(source).send().await)?.is_none() {
+            return Ok(false);
+        }
+        self.delete(id, from).await?;
+        Ok(true)
+    }
+
+    async fn client(&self) -> &Client {
+        self.client.get_or_init(|| connect(&self.config)).await
+    }
+}
+
+async fn connect(config: &S3Config) -> Client {
+    let shared = aws_config::defaults(BehaviorVersion::latest())
+        .timeout_config(limits(config.request_timeout, config.request_timeout * 2))
+        .retry_config(RetryConfig::standard().with_max_attempts(3).with_initial_backoff(PAUSE));
+    let shared = match (&config.region, &config.endpoint) {
+        (Some(region), _) => shared.region(Region::new(region.clone())),
+        (None, Some(_)) => shared.region(Region::from_static(ANY_REGION)),
+        (None, None) => shared,
+    };
+    let shared = match &config.credentials {
+        Some(pair) => shared.credentials_provider(Credentials::new(
+            pair.access_key_id.expose_secret(),
+            pair.secret_access_key.expose_secret(),
+            None,
+            None,
+            "settings",
+        )),
+        None => shared,
+    };
+    let mut builder = Builder::from(&shared.load().await);
+    if let Some(endpoint) = &config.endpoint {
+        builder = builder.endpoint_url(endpoint);
+    }
+    if let Some(path_style) = config.force_path_style {
+        builder = builder.force_path_style(path_style);
+    }
+    if !config.checksums {
+        builder = builder
+            .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
+            .response_checksum_validation(ResponseChecksumValidation::WhenRequired);
+    }
+    Client::from_conf(builder.build())
+}
+
+/// Time for one try of a request up to the head of its answer, and for all tries.
+fn limits(one: Duration, all: Duration) -> TimeoutConfig {
+    TimeoutConfig::builder()
+        .connect_timeout(CONNECT_LIMIT)
+        .operation_attempt_timeout(one)
+        .operation_timeout(all)
+        .build()
+}
+
+fn key(id: ObjectId<'_>, area: Area) -> String {
+    match area {
+        Area::InUse => format!("blocks/{id}"),
+        Area::Quarantine => format!("quarantine/{id}"),
+    }
+}
+
+/// Part of a key as a copy's source wants it.
+fn encoded(part: &str) -> String {
+    byte_serialize(part.as_bytes()).collect()
+}
+
+fn length(content_length: Option<i64>) -> Result<u64, StoreError> {
+    let length = content_length.and_then(|length| u64::try_from(length).ok());
+    length.ok_or_else(|| StoreError::failed("the store does not say how long an object is"))
+}
+
+fn status<E>(error: &SdkError<E>) -> Option<u16> {
+    error.raw_response().map(|response| response.status().as_u16())
+}
+
+/// What is not there is no error, unless it is the bucket.
+fn present<T, E>(result: Result<T, SdkError<E>>) -> Result<Option<T>, StoreError>
+where
+    E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
+{
+    match result {
+        Ok(answer) => Ok(Some(answer)),
+        Err(error) if status(&error) == Some(404) && error.code() != Some("NoSuchBucket") => Ok(None),
+        Err(error) => Err(failed(error)),
+    }
+}
+
+fn failed<E: std::error::Error + Send + Sync + 'static>(error: SdkError<E>) -> StoreError {
+    match error {
+        SdkError::TimeoutError(_) => StoreError::Timeout,
+        error => StoreError::failed(error),
+    }
+}

@@ -1,0 +1,184 @@
+//! Bytes on their way into the store: hashed as they pass, the first of them in memory, many in a file.
+
+use std::io;
+use std::path::PathBuf;
+
+use atproto::data::{Cid, Codec};
+use bytes::{Bytes, BytesMut};
+use sha2::{Digest as _, Sha256};
+use tempfile::NamedTempFile;
+use tokio::fs::File;
+use tokio::io::AsyncWriteExt as _;
+use tokio::task::spawn_blocking;
+
+use super::StoreError;
+
+/// Bytes of one upload that stay in memory: most pictures. What is longer goes to a file.
+pub(super) const MEMORY_LIMIT: usize = 1 << 20;
+/// Bytes at the beginning that are kept to tell the type.
+const FRONT_LEN: usize = 8 * 1024;
+
+/// Bytes that are arriving. What is dropped before its end leaves nothing behind.
+#[derive(Debug)]
+pub struct Spool {
+    folder: PathBuf,
+    digest: Sha256,
+    size: u64,
+    memory: BytesMut,
+    spilled: Option<Spilled>,
+}
+
+/// A file with all bytes so far.
+#[derive(Debug)]
+struct Spilled {
+    file: NamedTempFile,
+    /// The same file.
+    writer: File,
+}
+
+/// All bytes of a blob.
+#[derive(Debug)]
+pub struct Content {
+    cid: Cid,
+    size: u64,
+    front: Bytes,
+    pub(super) bytes: ContentBytes,
+}
+
+/// Where they are.
+#[derive(Debug)]
+pub(super) enum ContentBytes {
+    Memory(Bytes),
+    /// Gone when this is dropped.
+    File(NamedTempFile),
+}
+
+impl Spool {
+    /// Takes in bytes, if need be in a file in this folder.
+    pub(super) fn new(folder: PathBuf) -> Self {
+        Self { folder, digest: Sha256::new(), size: 0, memory: BytesMut::new(), spilled: None }
+    }
+
+    /// Takes the next bytes.
+    ///
+    /// # Errors
+    /// If the disk fails, or is full.
+    pub async fn push(&mut self, piece: &[u8]) -> Result<(), StoreError> {
+        self.digest.update(piece);
+        self.size += piece.len() as u64;
+        if self.spilled.is_none() && self.memory.len() + piece.len() <= MEMORY_LIMIT {
+            self.memory.extend_from_slice(piece);
+            return Ok(());
+        }
+        match &mut self.spilled {
+            Some(spilled) => spilled.writer.write_all(piece).await?,
+            None => self.spill(piece).await?,
+        }
+        Ok(())
+    }
+
+    /// The end of the bytes.
+    ///
+    /// # Errors
+    /// As [`Spool::push`].
+    pub async fn finish(self) -> Result<Content, StoreError> {
+        let Self { folder: _, digest, size, memory, spilled } = self;
+        let memory = memory.freeze();
+        let bytes = match spilled {
+            None => ContentBytes::Memory(memory.clone()),
+            Some(Spilled { file, mut writer }) => {
+                writer.flush().await?;
+                ContentBytes::File(file)
+            }
+        };
+        let front = memory.slice(..memory.len().min(FRONT_LEN));
+        Ok(Content { cid: Cid::from_digest(Codec::Raw, digest.finalize().into()), size, front, bytes })
+    }
+
+    /// Goes over to a file, with this piece.
+    async fn spill(&mut self, piece: &[u8]) -> io::Result<()> {
+        let folder = self.folder.clone();
+        let (file, writer) = spawn_blocking(move || {
+            let file = NamedTempFile::with_prefix_in("upload-", folder)?;
+            let writer = file.as_file().try_clone()?;
+            Ok::<_, io::Error>((file, File::from_std(writer)))
+        })
+        .await??;
+        let spilled = self.spilled.insert(Spilled { file, writer });
+        spilled.writer.write_all(&self.memory).await?;
+        spilled.writer.write_all(piece).await?;
+        let mut front = BytesMut::from(&self.memory[..FRONT_LEN.min(self.memory.len())]);
+        front.extend_from_slice(&piece[..(FRONT_LEN - front.len()).min(piece.len())]);
+        self.memory = front;
+        Ok(())
+    }
+}
+
+impl Content {
+    /// The CID of the bytes.
+    pub fn cid(&self) -> Cid {
+        self.cid
+    }
+
+    /// How many they are.
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// The first of them, enough to tell their type.
+    pub fn front(&self) -> &[u8] {
+        &self.front
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn spool(folder: &std::path::Path, bytes: &[u8], piece: usize) -> Content {
+        let mut spool = Spool::new(folder.to_owned());
+        for piece in bytes.chunks(piece) {
+            spool.push(piece).await.unwrap();
+        }
+        spool.finish().await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn few_bytes_stay_in_memory_and_many_go_to_a_file() {
+        let folder = tempfile::tempdir().unwrap();
+        for (size, in_file) in [(0, false), (1, false), (MEMORY_LIMIT, false), (MEMORY_LIMIT + 1, true)] {
+            let bytes: Vec<u8> = (0..=250).cycle().take(size).collect();
+            for piece in [60_000, size.max(1)] {
+                let content = spool(folder.path(), &bytes, piece).await;
+                assert_eq!((content.cid(), content.size()), (Cid::raw(&bytes), size as u64));
+                assert_eq!(content.front(), &bytes[..FRONT_LEN.min(size)]);
+                let stored = match &content.bytes {
+                    ContentBytes::Memory(bytes) => bytes.to_vec(),
+                    ContentBytes::File(file) => std::fs::read(file.path()).unwrap(),
+                };
+                assert_eq!((stored == bytes, matches!(content.bytes, ContentBytes::File(_))), (true, in_file));
+            }
+        }
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "nothing is left of them");
+    }
+
+    #[tokio::test]
+    async fn an_upload_that_breaks_off_leaves_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut spool = Spool::new(folder.path().to_owned());
+        for _ in 0..3 {
+            spool.push(&vec![1; MEMORY_LIMIT]).await.unwrap();
+        }
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+        drop(spool);
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_folder_that_is_not_there_is_an_error() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut spool = Spool::new(folder.path().join("none"));
+        spool.push(b"small").await.unwrap();
+        assert!(matches!(spool.push(&vec![1; MEMORY_LIMIT]).await, Err(StoreError::Failed(_))));
+    }
+}
