@@ -36,12 +36,22 @@ async fn every_scenario_is_measured_and_nothing_fails() {
     let cluster = Cluster::start(Replicas(1)).await.unwrap();
     let folder = tempfile::tempdir().unwrap();
     let json = folder.path().join("figures.json");
-    let scenarios = ["create-record", "apply-writes", "get-record", "list-records", "get-repo", "firehose", "backfill"];
+    let scenarios = [
+        "create-record",
+        "apply-writes",
+        "get-record",
+        "list-records",
+        "get-repo",
+        "upload-blob",
+        "get-blob",
+        "firehose",
+        "backfill",
+    ];
     let output = bench(cluster.api(0).origin(), &scenarios, &json).await.unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let rows = rows(&json);
     let names: Vec<&str> = rows.iter().map(|row| row["name"].as_str().unwrap()).collect();
-    let expected = [&scenarios[..6], &["firehose-writes", "firehose-idle", "backfill"]].concat();
+    let expected = [&scenarios[..8], &["firehose-writes", "firehose-idle", "backfill"]].concat();
     assert_eq!(names, expected);
     for row in &rows {
         assert!(row["count"].as_u64() > Some(0) && row["failures"] == 0, "{row}");

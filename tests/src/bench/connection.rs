@@ -41,13 +41,13 @@ impl Call {
         Self::new(Method::POST, method, Bytes::from(serde_json::to_vec(input)?))
     }
 
-    /// A procedure whose body is an archive.
+    /// A procedure whose body is of this media type.
     ///
     /// # Errors
     /// The name cannot stand in a URL.
-    pub(crate) fn upload(method: &str, archive: Bytes) -> Result<Self> {
-        let call = Self::new(Method::POST, method, archive)?;
-        Ok(Self { content_type: HeaderValue::from_static("application/vnd.ipld.car"), ..call })
+    pub(crate) fn upload(method: &str, media_type: &'static str, body: Bytes) -> Result<Self> {
+        let call = Self::new(Method::POST, method, body)?;
+        Ok(Self { content_type: HeaderValue::from_static(media_type), ..call })
     }
 
     fn new(method: Method, path: &str, body: Bytes) -> Result<Self> {

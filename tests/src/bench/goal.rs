@@ -36,7 +36,7 @@ const NONE: Goal = Goal {
     ratio: None,
 };
 
-const GOALS: [Goal; 14] = [
+const GOALS: [Goal; 16] = [
     Goal { row: "create-record", cpu: Some(0.5), rate: Some(1500.0), ratio: Some(25.0), ..NONE },
     Goal { row: "hot-repo", cpu: Some(0.9), rate: Some(300.0), ratio: Some(15.0), ..NONE },
     Goal { row: "apply-writes", cpu: Some(4.0), ratio: Some(50.0), ..NONE },
@@ -44,6 +44,8 @@ const GOALS: [Goal; 14] = [
     Goal { row: "list-records", cpu: Some(0.4), ratio: Some(8.0), ..NONE },
     Goal { row: "get-repo", cpu: Some(8.0), ratio: Some(12.0), ..NONE },
     Goal { row: "get-repo-large", megabytes: Some(100.0), ..NONE },
+    Goal { row: "upload-blob", cpu: Some(4.0), ..NONE },
+    Goal { row: "get-blob", cpu: Some(0.6), ..NONE },
     Goal { row: "get-session", cpu: Some(0.12), ratio: Some(10.0), ..NONE },
     Goal { row: "firehose", cpu: Some(0.025), p99: Some(100.0), ..NONE },
     Goal { row: "firehose-idle", p50: Some(15.0), ..NONE },

@@ -41,6 +41,17 @@ pub(crate) fn create(account: &Account, rkey: Option<&str>) -> Result<Call> {
     Ok(Call::procedure("com.atproto.repo.createRecord", &input)?.signed_in(&account.token))
 }
 
+/// The request that writes one post with something embedded.
+///
+/// # Errors
+/// None that can happen.
+pub(crate) fn create_with(account: &Account, embed: Value) -> Result<Call> {
+    let mut record = record();
+    record["embed"] = embed;
+    let input = json!({ "repo": account.did, "collection": COLLECTION, "record": record });
+    Ok(Call::procedure("com.atproto.repo.createRecord", &input)?.signed_in(&account.token))
+}
+
 /// The request that writes `count` posts as one commit.
 ///
 /// # Errors

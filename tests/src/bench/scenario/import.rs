@@ -30,7 +30,8 @@ pub(super) async fn import(session: &mut Session) -> Result<Row> {
     let records = if session.scale.quick { QUICK_RECORDS } else { RECORDS };
     let archive = archive(account.did.parse()?, records)?;
     let done = Done { count: u64::from(records), bytes: u64::try_from(archive.len())? };
-    let call = Call::upload("com.atproto.repo.importRepo", archive)?.signed_in(&account.token);
+    let call =
+        Call::upload("com.atproto.repo.importRepo", "application/vnd.ipld.car", archive)?.signed_in(&account.token);
     let mut connection = session.connection()?;
     let mut watch = Watch::start(&session.target.processes);
     let outcome = {

@@ -2,6 +2,7 @@
 
 mod account;
 mod backfill;
+mod blob;
 mod firehose;
 mod growth;
 mod import;
@@ -36,6 +37,10 @@ pub(crate) enum Scenario {
     GetRepo,
     /// A whole repository of 100,000 records.
     GetRepoLarge,
+    /// Posts with a picture of 200 kB: 8 users upload and post.
+    UploadBlob,
+    /// Pictures of 200 kB.
+    GetBlob,
     /// Who am I.
     GetSession,
     /// Live events: 20 subscribers, 1,000 writes a second, and an idle server.
@@ -77,6 +82,8 @@ impl Scenario {
             Self::ListRecords => read::list_records(session).await?,
             Self::GetRepo => sync::get_repo(session).await?,
             Self::GetRepoLarge => sync::get_repo_large(session).await?,
+            Self::UploadBlob => blob::upload_blob(session).await?.counting("post"),
+            Self::GetBlob => blob::get_blob(session).await?,
             Self::Firehose => return firehose::live(session).await,
             Self::Import => import::import(session).await?,
             Self::GrowthOfRepo => return growth::records(session).await,
