@@ -91,7 +91,7 @@ bench-compare: setup-test ## the same in turns with the reference server, which 
 
 # --- fuzzing -------------------------------------------------------------------
 
-# Input for the decoders of common/atproto that a machine thinks up: all targets, or TARGET, each for SECONDS.
+# Input for the decoders of common/atproto and common/picture that a machine thinks up: all targets, or TARGET, each for SECONDS.
 TARGET ?= $(sort $(notdir $(basename $(wildcard common/atproto/fuzz/fuzz_targets/*.rs))))
 SECONDS ?= 60
 FUZZ_LIMITS := -rss_limit_mb=2048 -timeout=10 -max_len=8192 -len_control=50

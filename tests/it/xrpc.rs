@@ -6,6 +6,7 @@ mod admin_methods;
 mod blobs;
 mod identity;
 mod moderation;
+mod pictures;
 mod plc_operations;
 mod preferences;
 mod repo_imports;

@@ -7,8 +7,8 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
 use axum::routing::get;
 use axum::{Json, Router};
-use common::identity;
 use common::telemetry::metrics::{self, Exposition};
+use common::{blob, identity};
 use tokio::time::timeout;
 
 use super::probes;
@@ -38,6 +38,7 @@ async fn text(state: &AppState) -> String {
     state.firehose.expose(&mut text);
     state.repos.expose(&mut text);
     identity::expose(&mut text);
+    blob::expose(&mut text);
     text.gauge("pds_db_connections", "Connections to Postgres, those for the log aside.", state.database.size());
     text.gauge("pds_db_connections_idle", "Of these, connections that nobody uses.", state.database.num_idle());
     let most = state.database.max_connections();

@@ -19,6 +19,7 @@
 
 mod collect;
 mod media_type;
+mod metadata;
 mod object;
 mod store;
 mod takedown;
@@ -33,6 +34,7 @@ use sqlx::PgConnection;
 use crate::db::{AccountId, PgPool};
 pub use collect::{CollectError, Collected, Collector, give_up};
 pub use media_type::media_type;
+pub use metadata::expose;
 pub use object::{CheckError, Content, Object, ObjectId, Objects, Spool, StoreError};
 pub use takedown::BlobMark;
 pub use upload::{StoredBlob, UploadError};

@@ -208,6 +208,16 @@ pub(super) async fn find_readable(
     row.map(|row| Ok(StoredBlob { cid, mime_type: row.mime_type, size: size_of(row.size)? })).transpose()
 }
 
+/// Whether a record of the account refers to a blob, there or not.
+pub(super) async fn is_referenced(conn: &mut PgConnection, account: AccountId, cid: Cid) -> sqlx::Result<bool> {
+    let query = sqlx::query_scalar!(
+        r#"SELECT EXISTS (SELECT FROM record_blob WHERE account_id = $1 AND cid = $2) AS "exists!""#,
+        account.get(),
+        cid.as_bytes(),
+    );
+    query.fetch_one(conn).await
+}
+
 /// As [`super::list_unreferenced`].
 pub(super) async fn list_temporary(
     conn: &mut PgConnection,

@@ -6,6 +6,7 @@
 
 use atproto::data::Cid;
 use atproto::syntax::Did;
+use picture::InspectError;
 
 use super::Blobs;
 use super::object::{Content, ObjectId, Spool, StoreError};
@@ -32,6 +33,12 @@ pub enum UploadError {
     /// The same bytes are being deleted. Some minutes later they can be uploaded.
     #[error("the blob is being deleted")]
     BeingDeleted,
+    /// A picture says where it was taken, and the policy is not to take such pictures.
+    #[error("the picture names a place")]
+    Location,
+    /// It cannot be told whether a picture says where it was taken, or it cannot be removed.
+    #[error("the picture cannot be inspected")]
+    Unreadable(#[source] InspectError),
     /// There is no such account any more.
     #[error("Account not found")]
     AccountNotFound,

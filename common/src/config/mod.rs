@@ -29,7 +29,10 @@ pub use oauth::{BrandingConfig, Color, ColorError, HcaptchaConfig, OauthConfig};
 pub use secret::{Key32, PlcRotationKey, SecretsConfig};
 pub use service::{DeploymentConfig, ServiceConfig};
 pub use smtp::{SmtpSecurity, SmtpServer, SmtpUrlError};
-pub use storage::{BlobConfig, BlobstoreConfig, DatabaseConfig, DiskConfig, RedisConfig, S3Config, S3Credentials};
+pub use storage::{
+    BlobConfig, BlobstoreConfig, DatabaseConfig, DiskConfig, MetadataPolicy, MetadataPolicyError, RedisConfig,
+    S3Config, S3Credentials,
+};
 
 use reader::Reader;
 
@@ -59,7 +62,7 @@ pub struct Config {
     pub database: DatabaseConfig,
     /// Blob bytes.
     pub blobstore: BlobstoreConfig,
-    /// Which of them are kept.
+    /// Which of them are taken and kept.
     pub blob: BlobConfig,
     /// Redis, if there is one.
     pub redis: Option<RedisConfig>,

@@ -39,6 +39,8 @@ pub struct ServiceConfig {
     pub max_repo_import_size: Option<u64>,
     /// Body limit of uploadBlob in bytes. `PDS_BLOB_UPLOAD_LIMIT`, default 5 MiB.
     pub blob_upload_limit: u64,
+    /// Body limit of uploadBlob in bytes for videos; unset means that of all blobs. `PDS_VIDEO_UPLOAD_LIMIT`.
+    pub video_upload_limit: Option<u64>,
     /// Loosens what only a test network may loosen. `PDS_DEV_MODE`, default false.
     pub dev_mode: bool,
 }
@@ -68,6 +70,7 @@ impl ServiceConfig {
             accepting_repo_imports: reader.bool("PDS_ACCEPTING_REPO_IMPORTS").unwrap_or(true),
             max_repo_import_size: reader.int("PDS_MAX_REPO_IMPORT_SIZE"),
             blob_upload_limit: reader.int("PDS_BLOB_UPLOAD_LIMIT").unwrap_or(5 * 1024 * 1024),
+            video_upload_limit: reader.int("PDS_VIDEO_UPLOAD_LIMIT"),
             dev_mode: reader.bool("PDS_DEV_MODE").unwrap_or(false),
             did: did?,
             hostname,

@@ -1,6 +1,6 @@
 //! Where state is kept: Postgres, blobs, Redis.
 
-use std::{path::PathBuf, time::Duration};
+use std::{path::PathBuf, str::FromStr, time::Duration};
 
 use secrecy::{ExposeSecret, SecretString};
 
@@ -43,12 +43,45 @@ fn read_database_url(reader: &mut Reader<'_>, name: &str) -> Option<SecretString
     None
 }
 
-/// Which blobs are kept.
+/// Which blobs are taken and kept.
 #[derive(Clone, Debug)]
 pub struct BlobConfig {
     /// How long an upload that no record refers to is kept. `PDS_BLOB_UNREFERENCED_TTL`, in milliseconds, default 24 h, at
     /// least an hour.
     pub unreferenced_ttl: Duration,
+    /// What is done with pictures that say more than they show. `PDS_BLOB_METADATA_POLICY`: `reject`, the default, `strip` or
+    /// `allow`. An uploader may ask for `allow`.
+    pub metadata_policy: MetadataPolicy,
+}
+
+/// What is done with pictures that say where, when or with what they were taken.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub enum MetadataPolicy {
+    /// Those that name a place are refused.
+    #[default]
+    Reject,
+    /// Everything personal is removed before they are stored.
+    Strip,
+    /// They are stored as they are.
+    Allow,
+}
+
+/// A policy that does not exist.
+#[derive(Debug, thiserror::Error)]
+#[error("must be reject, strip or allow")]
+pub struct MetadataPolicyError;
+
+impl FromStr for MetadataPolicy {
+    type Err = MetadataPolicyError;
+
+    fn from_str(text: &str) -> Result<Self, MetadataPolicyError> {
+        match text {
+            "reject" => Ok(Self::Reject),
+            "strip" => Ok(Self::Strip),
+            "allow" => Ok(Self::Allow),
+            _ => Err(MetadataPolicyError),
+        }
+    }
 }
 
 impl BlobConfig {
@@ -57,7 +90,7 @@ impl BlobConfig {
         if unreferenced_ttl < Duration::from_hours(1) {
             reader.problem("PDS_BLOB_UNREFERENCED_TTL", "must be at least an hour, 3600000");
         }
-        Self { unreferenced_ttl }
+        Self { unreferenced_ttl, metadata_policy: reader.parsed("PDS_BLOB_METADATA_POLICY").unwrap_or_default() }
     }
 }
 

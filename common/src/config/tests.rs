@@ -148,7 +148,7 @@ fn every_bad_variable_is_named_at_once() {
 
 #[test]
 fn pairs_and_choices_are_checked() {
-    let cases: [(&[(&str, &str)], &str); 14] = [
+    let cases: [(&[(&str, &str)], &str); 15] = [
         (&[("PDS_SERVICE_DID", "did:bad")], "PDS_SERVICE_DID"),
         (&[("PDS_BSKY_APP_VIEW_URL", "https://a.net")], "PDS_BSKY_APP_VIEW_DID is required"),
         (&[("PDS_EMAIL_SMTP_URL", "smtp://a")], "PDS_EMAIL_SMTP_URL and PDS_EMAIL_FROM_ADDRESS"),
@@ -165,6 +165,7 @@ fn pairs_and_choices_are_checked() {
         (&[("PDS_DATABASE_URL", "sqlite://x")], "PDS_DATABASE_URL must begin with postgres://"),
         (&[("PDS_LEXICON_AUTHORITY_DID", "x")], "PDS_LEXICON_AUTHORITY_DID"),
         (&[("PDS_REDIS_SCRATCH_ADDRESS", "redis://x")], "PDS_REDIS_SCRATCH_ADDRESS"),
+        (&[("PDS_BLOB_METADATA_POLICY", "keep")], "PDS_BLOB_METADATA_POLICY has a bad value: must be"),
         (&[("PDS_BLOB_UNREFERENCED_TTL", "86400")], "PDS_BLOB_UNREFERENCED_TTL must be at least an hour"),
     ];
     for (variables, expected) in cases {

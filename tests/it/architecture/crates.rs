@@ -1,11 +1,12 @@
-//! The crates depend on each other in one direction: `atproto ← common ← api, worker ← tests`.
+//! The crates depend on each other in one direction: `atproto, picture ← common ← api, worker ← tests`.
 
 use super::source::{self, Source};
 use super::{Violation, assert_none};
 
 /// What a crate may not depend on, tests included.
-const FORBIDDEN: [(&str, &[&str]); 4] = [
+const FORBIDDEN: [(&str, &[&str]); 5] = [
     ("common/atproto/Cargo.toml", &["api", "common", "reqwest", "sqlx", "tokio", "worker"]),
+    ("common/picture/Cargo.toml", &["api", "atproto", "common", "reqwest", "sqlx", "tokio", "worker"]),
     ("common/Cargo.toml", &["api", "lettre", "worker"]),
     ("api/Cargo.toml", &["lettre", "sqlx", "worker"]),
     ("worker/Cargo.toml", &["api", "sqlx"]),

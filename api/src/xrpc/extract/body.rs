@@ -1,7 +1,7 @@
 //! Input: JSON, a stream of bytes, or none.
 
 use axum::{
-    body::{Body, BodyDataStream, HttpBody},
+    body::{Body, HttpBody},
     extract::{FromRequest, Request},
 };
 use bytes::Bytes;
@@ -90,7 +90,6 @@ impl XrpcStream {
 
     /// The decoded bytes; fails with 413 `PayloadTooLarge` past `limit`, or at once if a longer body was announced.
     pub async fn limited(self, limit: u64) -> Result<impl Stream<Item = Result<Bytes, XrpcError>> + Send, XrpcError> {
-        let too_large = || XrpcError::from_status(StatusCode::PAYLOAD_TOO_LARGE, "request entity too large");
         let mut body = self.body.into_data_stream();
         if self.content_length.is_some_and(|length| length > limit) {
             discard(&mut body).await;
@@ -107,9 +106,14 @@ impl XrpcStream {
     }
 }
 
+/// 413 `PayloadTooLarge`.
+pub(in crate::xrpc) fn too_large() -> XrpcError {
+    XrpcError::from_status(StatusCode::PAYLOAD_TOO_LARGE, "request entity too large")
+}
+
 /// Reads on without keeping anything: many clients look for an answer only when they have sent everything, and never see
 /// the one of a server that stops listening.
-async fn discard(body: &mut BodyDataStream) {
+pub(in crate::xrpc) async fn discard<E>(body: &mut (impl Stream<Item = Result<Bytes, E>> + Unpin)) {
     let mut left = DISCARDED;
     while let Some(Ok(piece)) = body.next().await
         && piece.len() < left

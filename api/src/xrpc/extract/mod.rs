@@ -15,6 +15,7 @@ mod text;
 
 pub use body::{NoInput, XrpcBody, XrpcStream};
 pub(super) use body::{Presence, presence, unexpected_body};
+pub(in crate::xrpc) use body::{discard, too_large};
 pub use field::present;
 pub use limit::Limit;
 pub use query::XrpcQuery;

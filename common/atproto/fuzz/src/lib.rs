@@ -15,6 +15,7 @@ pub mod lexicon;
 pub mod mst_change;
 pub mod mst_hostile;
 pub mod mst_node;
+pub mod picture;
 pub mod plc_operation;
 pub mod syntax;
 mod tree;
@@ -37,7 +38,7 @@ macro_rules! targets {
 }
 
 /// All targets.
-pub const TARGETS: [Target; 13] = targets! {
+pub const TARGETS: [Target; 14] = targets! {
     car_read cbor_decode did_document did_key event_frame event_verify json_value lexicon mst_change mst_hostile
-    mst_node plc_operation syntax
+    mst_node picture plc_operation syntax
 };

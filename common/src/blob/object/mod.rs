@@ -12,6 +12,7 @@
 //! ever reads half of one. Which objects count is Postgres's to say; one that no row names is waste.
 
 mod disk;
+mod reader;
 mod s3;
 mod spool;
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Bytes on their way into the store: hashed as they pass, the first of them in memory, many in a file.
 
-use std::io;
+use std::io::{self, Cursor, SeekFrom};
+use std::ops::Range;
 use std::path::PathBuf;
 
 use atproto::data::{Cid, Codec};
@@ -8,15 +9,19 @@ use bytes::{Bytes, BytesMut};
 use sha2::{Digest as _, Sha256};
 use tempfile::NamedTempFile;
 use tokio::fs::File;
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _, AsyncWriteExt as _};
 use tokio::task::spawn_blocking;
 
 use super::StoreError;
+use super::reader::Reader;
 
 /// Bytes of one upload that stay in memory: most pictures. What is longer goes to a file.
 pub(super) const MEMORY_LIMIT: usize = 1 << 20;
 /// Bytes at the beginning that are kept to tell the type.
 const FRONT_LEN: usize = 8 * 1024;
+
+/// Bytes of a file that are copied at once.
+const COPY_LEN: usize = 128 * 1024;
 
 /// Bytes that are arriving. What is dropped before its end leaves nothing behind.
 #[derive(Debug)]
@@ -77,6 +82,35 @@ impl Spool {
         Ok(())
     }
 
+    /// How many came so far.
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// The first of them, enough to tell their type once they are there.
+    pub fn front(&self) -> &[u8] {
+        &self.memory[..self.memory.len().min(FRONT_LEN)]
+    }
+
+    /// Takes bytes of other content, which lie within it.
+    pub(in crate::blob) async fn copy(&mut self, content: &Content, range: Range<u64>) -> Result<(), StoreError> {
+        let file = match &content.bytes {
+            ContentBytes::Memory(bytes) => {
+                let index = |at| usize::try_from(at).map_err(StoreError::failed);
+                return self.push(&bytes[index(range.start)?..index(range.end)?]).await;
+            }
+            ContentBytes::File(file) => file.reopen()?,
+        };
+        let mut file = File::from_std(file);
+        file.seek(SeekFrom::Start(range.start)).await?;
+        let (mut section, mut buffer) = (file.take(range.end - range.start), BytesMut::with_capacity(COPY_LEN));
+        while section.read_buf(&mut buffer).await? > 0 {
+            self.push(&buffer).await?;
+            buffer.clear();
+        }
+        Ok(())
+    }
+
     /// The end of the bytes.
     ///
     /// # Errors
@@ -128,6 +162,14 @@ impl Content {
     /// The first of them, enough to tell their type.
     pub fn front(&self) -> &[u8] {
         &self.front
+    }
+
+    /// Opens the bytes for reading, which may block.
+    pub(in crate::blob) fn open(&self) -> io::Result<Reader> {
+        Ok(match &self.bytes {
+            ContentBytes::Memory(bytes) => Reader::Memory(Cursor::new(bytes.clone())),
+            ContentBytes::File(file) => Reader::File(file.reopen()?),
+        })
     }
 }
 

@@ -7,15 +7,19 @@ use atproto::data::{BlobRef, Ipld};
 use axum::extract::State;
 use bytes::Bytes;
 use common::blob::{Blobs, Content, StoreError, UploadError, media_type};
-use common::config::Config;
+use common::config::{Config, MetadataPolicy};
 use futures_util::{Stream, StreamExt};
+use http::HeaderMap;
 use serde::Serialize;
 
 use crate::auth::{UploaderAuth, account_not_found};
-use crate::xrpc::{Method, XrpcError, XrpcJson, XrpcResult, XrpcStream};
+use crate::xrpc::{Method, XrpcError, XrpcJson, XrpcResult, XrpcStream, discard, too_large};
 
 /// The method. Its input is a stream, which has its own limit.
 pub const METHOD: Method = Method::procedure("com.atproto.repo.uploadBlob");
+
+/// With the value `true` a picture is stored with all it says, whatever the policy.
+const ALLOW_METADATA: &str = "x-allow-metadata";
 
 /// What a record says to refer to the blob.
 #[derive(Serialize)]
@@ -26,31 +30,71 @@ pub struct Output {
 
 /// Stores the blob, also for a deactivated account: that is how accounts move in.
 ///
-/// Nobody can read it before a record refers to it.
+/// Nobody can read it before a record refers to it. A picture that says where it was taken is refused, or stored without
+/// that: the answer has the CID and size of what is stored.
 pub async fn handle(
     State(config): State<Arc<Config>>,
     State(blobs): State<Blobs>,
     UploaderAuth(account): UploaderAuth,
+    headers: HeaderMap,
     input: XrpcStream,
 ) -> XrpcResult<Output> {
     let claimed = input.media_type();
-    let pieces = input.limited(config.service.blob_upload_limit).await?;
-    let content = receive(&blobs, pieces).await?;
+    let limits = Limits::of(&config);
+    let pieces = input.limited(limits.video.max(limits.other)).await?;
+    let content = receive(&blobs, pieces, &claimed, limits).await?;
     if content.size() == 0 {
         // Reference: takes it, though there is nothing to take.
         return Err(XrpcError::invalid_request("Blob is empty"));
     }
     let mime_type = media_type(content.front(), &claimed)
         .ok_or_else(|| XrpcError::invalid_request("Malformed request encoding (Content-Type)"))?;
+    let content = blobs.screen(account.id, content, policy(&config, &headers)).await?;
     let blob = blobs.upload(account.id, &account.did, content, &mime_type).await?;
     let reference = BlobRef { cid: blob.cid, mime_type: blob.mime_type, size: Some(blob.size) };
     Ok(XrpcJson(Output { blob: reference.to_ipld() }))
 }
 
-async fn receive(blobs: &Blobs, pieces: impl Stream<Item = Result<Bytes, XrpcError>>) -> Result<Content, XrpcError> {
+/// Bytes that blobs may have.
+#[derive(Clone, Copy)]
+struct Limits {
+    video: u64,
+    other: u64,
+}
+
+impl Limits {
+    fn of(config: &Config) -> Self {
+        let other = config.service.blob_upload_limit;
+        Self { video: config.service.video_upload_limit.unwrap_or(other), other }
+    }
+
+    /// Whether so many bytes, which begin like this, are too many. As always they are believed before their uploader, so
+    /// what calls itself a video and is a picture may be as large as a picture.
+    fn forbid(self, size: u64, front: &[u8], claimed: &str) -> bool {
+        let is_video = || media_type(front, claimed).is_some_and(|found| found.starts_with("video/"));
+        size > self.video.min(self.other) && size > if is_video() { self.video } else { self.other }
+    }
+}
+
+/// The policy for this upload.
+fn policy(config: &Config, headers: &HeaderMap) -> MetadataPolicy {
+    let allowed = headers.get(ALLOW_METADATA).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"true"));
+    if allowed { MetadataPolicy::Allow } else { config.blob.metadata_policy }
+}
+
+async fn receive(
+    blobs: &Blobs,
+    pieces: impl Stream<Item = Result<Bytes, XrpcError>>,
+    claimed: &str,
+    limits: Limits,
+) -> Result<Content, XrpcError> {
     let (mut pieces, mut spool) = (pin!(pieces), blobs.spool());
     while let Some(piece) = pieces.next().await {
         spool.push(&piece?).await?;
+        if limits.forbid(spool.size(), spool.front(), claimed) {
+            discard(&mut pieces).await;
+            return Err(too_large());
+        }
     }
     Ok(spool.finish().await?)
 }
@@ -60,6 +104,18 @@ impl From<UploadError> for XrpcError {
         match error {
             UploadError::Takendown => Self::invalid_request("Blob has been takendown, cannot re-upload"),
             UploadError::BeingDeleted => Self::unavailable(error),
+            UploadError::Location => Self::bad_request(
+                "LocationInMetadata",
+                "This picture says where it was taken. Remove the location from it and upload it again. An app that has \
+                 asked its user can send the header \"x-allow-metadata: true\".",
+            ),
+            UploadError::Unreadable(error) => Self::bad_request(
+                "MetadataUnreadable",
+                format_args!(
+                    "It cannot be told whether this picture says where it was taken: {error}. An app that has asked its \
+                     user can send the header \"x-allow-metadata: true\"."
+                ),
+            ),
             UploadError::AccountNotFound => account_not_found(),
             UploadError::Store(error) => error.into(),
             UploadError::Storage(error) => Self::internal(error),
@@ -84,6 +140,8 @@ mod tests {
     use atproto::data::Cid;
     use common::config::BlobstoreConfig;
     use common::testing::{FakeS3, S3Fault, seed};
+    use picture::Format;
+    use picture::testing::{self, Block, gps};
     use serde_json::{Value, json};
     use tokio::sync::oneshot;
 
@@ -191,6 +249,62 @@ mod tests {
         }
         assert_eq!((scene.count().await, under_way(&scene.api.blobs().join("tempt"))), (0, 0));
         scene.upload("image/png", &too_large[1..]).await.expect_ok();
+    }
+
+    #[tokio::test]
+    async fn videos_have_a_limit_of_their_own() {
+        const FILM: &[u8] = b"\0\0\0\x20ftypisom\0\0\x02\0isomiso2avc1mp41";
+        let of_size =
+            |front: &[u8], size: u64| [front, &vec![0; usize::try_from(size).unwrap() - front.len()]].concat();
+        for (video_limit, limit) in [(Some(MAX_SIZE + 1000), MAX_SIZE + 1000), (Some(1000), 1000), (None, MAX_SIZE)] {
+            let scene = Scene::start_with(|config| config.service.video_upload_limit = video_limit).await;
+            for (media_type, front, limit) in [
+                ("application/octet-stream", FILM, limit),
+                ("video/x-unknown", b"who knows", limit),
+                ("video/mp4", PNG, MAX_SIZE),
+                ("image/png", PNG, MAX_SIZE),
+            ] {
+                scene.upload(media_type, &of_size(front, limit)).await.expect_ok();
+                let large = of_size(front, limit + 1);
+                let pieces = large.chunks(100_000).map(|piece| Ok::<_, std::io::Error>(piece.to_vec()));
+                let pieces: Vec<_> = pieces.collect();
+                let chunked = reqwest::Body::wrap_stream(futures_util::stream::iter(pieces));
+                for body in [large.into(), chunked] {
+                    let call = scene.api.call(METHOD).bearer(&scene.alice.access).bytes(media_type, body);
+                    let expected = (413, "PayloadTooLarge".to_owned());
+                    assert_eq!(call.send().await.error(), expected, "{media_type} {limit}");
+                }
+            }
+            assert_eq!(under_way(&scene.api.blobs().join("tempt")), 0);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_picture_that_names_a_place_is_refused_unless_its_uploader_insists() {
+        let scene = Scene::start().await;
+        let picture = testing::picture(Format::Jpeg, &Block { gps: gps(), ..Block::default() });
+        let (status, name, message) = scene.upload("image/jpeg", &picture).await.error_with_message();
+        assert_eq!((status, &*name), (400, "LocationInMetadata"));
+        assert!(message.contains("where it was taken") && message.contains("x-allow-metadata: true"), "{message}");
+        // The type that somebody claims does not matter.
+        let reply = scene.upload("application/octet-stream", &picture).await;
+        assert_eq!(reply.error(), (400, "LocationInMetadata".to_owned()));
+        let large = testing::png(&[(*b"eXIf", vec![0; 2 << 20])]);
+        let (status, name, message) = scene.upload("image/png", &large).await.error_with_message();
+        assert_eq!((status, &*name), (400, "MetadataUnreadable"));
+        assert!(message.contains("a part of metadata that is too large"), "{message}");
+        assert_eq!((scene.count().await, under_way(&scene.api.blobs().join("tempt"))), (0, 0));
+
+        for (number, picture) in (1..).zip([picture, large]) {
+            let call = |value| {
+                let call = scene.api.call(METHOD).bearer(&scene.alice.access).bytes("image/png", picture.clone());
+                call.header("x-allow-metadata", value).send()
+            };
+            assert_eq!(call("false").await.error().0, 400);
+            let blob = call("True").await.expect_ok()["blob"].take();
+            assert_eq!(blob["ref"]["$link"], json!(Cid::raw(&picture)));
+            assert_eq!(scene.count().await, number);
+        }
     }
 
     #[tokio::test]

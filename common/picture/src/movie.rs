@@ -1,0 +1,81 @@
+//! Boxes of ISO base media files, and where the films among them say where they were made.
+//!
+//! Source: ISO/IEC 14496-12 (boxes, `udta`), Apple `QuickTime` file format (`©xyz`, metadata keys), 3GPP TS 26.244 (`loci`).
+
+use std::io::{Read, Seek};
+use std::ops::Range;
+
+use crate::{InspectError, Picture, xmp};
+
+/// What gives a place away in what a film says of itself.
+const PLACES: [&[u8]; 3] = [b"\xa9xyz", b"loci", b"quicktime.location"];
+
+/// One box.
+pub(crate) struct Part {
+    pub(crate) kind: [u8; 4],
+    /// All of it, no more than what it is in.
+    pub(crate) range: Range<u64>,
+    /// What is in it.
+    pub(crate) content: Range<u64>,
+}
+
+/// The box at the beginning of a range. `None` at its end, and where there is no box.
+pub(crate) fn next_part<R: Read + Seek>(
+    picture: &mut Picture<R>,
+    within: &Range<u64>,
+) -> Result<Option<Part>, InspectError> {
+    let Range { start, end } = *within;
+    let Some([a, b, c, d, kind @ ..]) = picture.source.array::<8>(start)? else { return Ok(None) };
+    let (size, header) = match u32::from_be_bytes([a, b, c, d]) {
+        0 => (end.saturating_sub(start), 8),
+        1 => (picture.source.array(start + 8)?.map_or(0, u64::from_be_bytes), 16),
+        size => (u64::from(size), 8),
+    };
+    if size < header || start + header > end {
+        return Ok(None);
+    }
+    picture.budget.spend_part()?;
+    let range = start..start.saturating_add(size).min(end);
+    Ok(Some(Part { kind, content: start + header..range.end, range }))
+}
+
+/// Notes a location in a film that begins here.
+pub(crate) fn inspect<R: Read + Seek>(picture: &mut Picture<R>, start: u64) -> Result<(), InspectError> {
+    let mut rest = start..picture.source.len();
+    while let Some(part) = next_part(picture, &rest)? {
+        rest.start = part.range.end;
+        if part.kind == *b"moov" {
+            for part in descriptions(picture, part.content)? {
+                look_at(picture, &part)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The boxes of a `moov` in which the film and its tracks say something of themselves.
+pub(crate) fn descriptions<R: Read + Seek>(
+    picture: &mut Picture<R>,
+    film: Range<u64>,
+) -> Result<Vec<Part>, InspectError> {
+    let (mut waiting, mut found) = (vec![film], Vec::new());
+    while let Some(mut rest) = waiting.pop() {
+        while let Some(part) = next_part(picture, &rest)? {
+            rest.start = part.range.end;
+            match &part.kind {
+                b"trak" => waiting.push(part.content),
+                b"udta" | b"meta" | b"uuid" => found.push(part),
+                _ => {}
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// Notes a location in a description.
+pub(crate) fn look_at<R: Read + Seek>(picture: &mut Picture<R>, part: &Part) -> Result<(), InspectError> {
+    let content = picture.block(part.content.clone())?;
+    let names = |place: &&[u8]| content.windows(place.len()).any(|window| window == *place);
+    picture.location |= PLACES.iter().any(names) || xmp::names_place(&content);
+    Ok(())
+}
