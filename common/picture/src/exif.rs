@@ -6,8 +6,12 @@ use crate::{iptc, xmp};
 
 /// Directories that are looked at, which ends every circle of them.
 const DIRECTORY_LIMIT: usize = 16;
+/// Values that are read as a whole. Each may be as long as the block, and a hostile one has thousands of them.
+const VALUE_LIMIT: usize = 16;
 /// Longest text that is kept, in bytes.
 const TEXT_LIMIT: usize = 1_024;
+/// Bytes of a position that are looked at; it has three fractions.
+const POSITION_LEN: usize = 64;
 
 const ASCII: u16 = 2;
 const SHORT: u16 = 3;
@@ -15,7 +19,6 @@ const SHORT: u16 = 3;
 const SUB_DIRECTORIES: u16 = 0x014a;
 const XMP: u16 = 0x02bc;
 const IPTC: u16 = 0x83bb;
-const PHOTOSHOP: u16 = 0x8649;
 const EXIF_DIRECTORY: u16 = 0x8769;
 const GPS_DIRECTORY: u16 = 0x8825;
 
@@ -53,7 +56,7 @@ impl Exif {
         let Some(tiff) = Tiff::open(block) else { return exif };
         let first = tiff.u32(4);
         let mut waiting: Vec<(u32, bool)> = first.map(|at| (at, false)).into_iter().collect();
-        let mut seen = Vec::new();
+        let (mut seen, mut values) = (Vec::new(), 0);
         while let Some((at, is_gps)) = waiting.pop() {
             if seen.contains(&(at, is_gps)) || seen.len() >= DIRECTORY_LIMIT {
                 continue;
@@ -67,9 +70,11 @@ impl Exif {
                 match entry.tag {
                     GPS_DIRECTORY => waiting.push((entry.value, true)),
                     EXIF_DIRECTORY | SUB_DIRECTORIES => waiting.push((entry.value, false)),
-                    XMP => exif.location |= xmp::names_place(tiff.bytes(&entry)),
-                    IPTC => exif.location |= iptc::names_place(tiff.bytes(&entry)),
-                    PHOTOSHOP => exif.location |= iptc::resources_name_place(tiff.bytes(&entry)),
+                    XMP | IPTC if values < VALUE_LIMIT => {
+                        values += 1;
+                        let bytes = tiff.bytes(&entry);
+                        exif.location |= xmp::names_place(bytes) || iptc::names_place(bytes);
+                    }
                     _ if Some(at) == first => exif.kept.take(&tiff, &entry),
                     _ => {}
                 }
@@ -148,6 +153,7 @@ fn write(values: &[(u16, u16, Vec<u8>)]) -> Vec<u8> {
 /// A text of one line that fits. Of a copyright that has an editor's besides the photographer's the first.
 fn text(tiff: &Tiff<'_>, entry: &Entry) -> Option<Vec<u8>> {
     let bytes = tiff.bytes(entry);
+    let bytes = &bytes[..bytes.len().min(TEXT_LIMIT + 1)];
     let text = bytes.split(|byte| *byte == 0).next().unwrap_or_default().trim_ascii();
     let fits = entry.kind == ASCII && !text.is_empty() && text.len() <= TEXT_LIMIT;
     (fits && text.iter().all(|byte| *byte >= b' ')).then(|| text.to_vec())
@@ -224,6 +230,7 @@ impl<'a> Tiff<'a> {
     /// Whether a value says something. Of a fraction only what is above the line counts.
     fn is_set(&self, entry: &Entry) -> bool {
         let bytes = self.bytes(entry);
+        let bytes = &bytes[..bytes.len().min(POSITION_LEN)];
         match entry.kind {
             5 | 10 => bytes.chunks(8).any(|fraction| fraction.iter().take(4).any(|byte| *byte != 0)),
             _ => bytes.iter().any(|byte| !matches!(byte, 0 | b' ')),
@@ -289,6 +296,16 @@ mod tests {
         let next = 10 + 12 * count;
         block[next..next + 4].copy_from_slice(&8_u32.to_be_bytes());
         assert!(Exif::parse(&block).location);
+    }
+
+    #[test]
+    fn a_block_made_to_be_slow_is_read_in_a_moment() {
+        // As many values as there can be, each of which is all of the block.
+        for tag in [2, XMP, IPTC, ARTIST, GPS_DIRECTORY] {
+            let entry = [tag.to_be_bytes().as_slice(), &[0, 2, 0, 0x0f, 0xff, 0xff, 0, 0, 0, 0]].concat();
+            let block = [b"MM\0\x2a\0\0\0\x08\xff\xff".as_slice(), &entry.repeat(65_535), &vec![0; 200_000]].concat();
+            assert!(!Exif::parse(&block).location);
+        }
     }
 
     proptest! {

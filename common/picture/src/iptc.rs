@@ -82,6 +82,21 @@ mod tests {
     }
 
     #[test]
+    fn resources_within_resources_are_not_followed_for_ever() {
+        // An Exif block with resources in it, which have an Exif block, and so on.
+        const LEVELS: u32 = 100_000;
+        let level = |number: u32| {
+            let inner = (38 * (LEVELS - number - 1)).to_be_bytes();
+            let block = (26 + 38 * (LEVELS - number - 1)).to_be_bytes();
+            let head = [b"8BIM\x04\x22\0\0", block.as_slice(), b"MM\0\x2a\0\0\0\x08\0\x01"].concat();
+            [&head, b"\x86\x49\0\x01".as_slice(), &inner, b"\0\0\0\x1a\0\0\0\0"].concat()
+        };
+        let resources: Vec<u8> = (0..LEVELS).flat_map(level).collect();
+        assert_eq!(resources.len(), 38 * LEVELS as usize);
+        assert!(!resources_name_place(&resources));
+    }
+
+    #[test]
     fn lengths_that_lie_end_where_the_bytes_do() {
         for bytes in [&b"\x1c\x02\x5a\xff\xff"[..], b"\x1c\x02\x5a\x80\x00", b"\x1c\x02\x05\x7f\xff\x01", b"\x1c"] {
             assert!(!names_place(bytes));

@@ -73,7 +73,8 @@ pub(crate) fn inspect<R: Read + Seek>(picture: &mut Picture<R>) -> Result<(), In
 /// What follows the end of a picture: previews, depth maps and brightness of the same picture, or a film of the moment.
 fn inspect_rest<R: Read + Seek>(picture: &mut Picture<R>, mut at: u64) -> Result<(), InspectError> {
     if let Some(film) = picture.source.find(at, b"ftyp")? {
-        movie::inspect(picture, film.saturating_sub(4).max(at))?;
+        let film = film.saturating_sub(4).max(at)..picture.source.len();
+        movie::inspect(picture, film)?;
     }
     while let Some(start) = picture.source.find(at, START)? {
         at = walk(picture, start, false)?;

@@ -39,9 +39,8 @@ pub(crate) fn next_part<R: Read + Seek>(
     Ok(Some(Part { kind, content: start + header..range.end, range }))
 }
 
-/// Notes a location in a film that begins here.
-pub(crate) fn inspect<R: Read + Seek>(picture: &mut Picture<R>, start: u64) -> Result<(), InspectError> {
-    let mut rest = start..picture.source.len();
+/// Notes a location in a film.
+pub(crate) fn inspect<R: Read + Seek>(picture: &mut Picture<R>, mut rest: Range<u64>) -> Result<(), InspectError> {
     while let Some(part) = next_part(picture, &rest)? {
         rest.start = part.range.end;
         if part.kind == *b"moov" {

@@ -91,6 +91,7 @@ struct Text {
 
 /// Notes a location in a text; whether the text may stay.
 fn look_at_text<R: Read + Seek>(picture: &mut Picture<R>, chunk: &Chunk) -> Result<bool, InspectError> {
+    picture.budget.spend_part()?;
     let text = open_text(picture, chunk)?;
     if text.keyword.starts_with(RAW_PROFILE) {
         let mut profile = Vec::new();

@@ -52,7 +52,7 @@ pub(crate) fn inspect<R: Read + Seek>(picture: &mut Picture<R>) -> Result<(), In
                 match kind {
                     b"uuid" => picture.xmp(part.content.clone())?,
                     // A film of the moment.
-                    _ => movie::inspect(picture, part.content.start)?,
+                    _ => movie::inspect(picture, part.content.clone())?,
                 }
                 retire(picture, &part)?;
             }

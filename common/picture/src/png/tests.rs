@@ -80,15 +80,17 @@ fn what_follows_the_picture_is_cut_off() {
 }
 
 #[test]
-fn texts_that_inflate_without_end_are_refused() {
+fn texts_without_end_are_refused() {
     let mut bomb = Vec::new();
-    ZlibEncoder::new(std::io::repeat(b' ').take(200 << 20), Compression::best()).read_to_end(&mut bomb).unwrap();
+    ZlibEncoder::new(std::io::repeat(b' ').take(40 << 20), Compression::fast()).read_to_end(&mut bomb).unwrap();
     assert!(bomb.len() < 1 << 20);
     for keyword in ["Comment", "Raw profile type exif"] {
         let chunk = [keyword.as_bytes(), b"\0\0", &bomb].concat();
         let found = inspect(&png(&[(*b"zTXt", chunk)]));
         assert!(matches!(found, Err(InspectError::Unreadable(_))), "{found:?}");
     }
+    let many = inspect(&png(&vec![(*b"tEXt", b"a\0b".to_vec()); 30_000]));
+    assert!(matches!(many, Err(InspectError::Unreadable(_))), "{many:?}");
     let large = inspect(&png(&[(*b"eXIf", vec![0; 2 << 20])]));
     assert!(matches!(large, Err(InspectError::Unreadable(_))), "{large:?}");
 }
