@@ -5,6 +5,7 @@
 pub mod auth;
 pub mod firehose;
 pub mod http;
+pub mod limit;
 mod pds;
 mod state;
 #[cfg(test)]

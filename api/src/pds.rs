@@ -21,6 +21,7 @@ use tokio::{
 
 use crate::{
     http::{self, Shutdown},
+    limit::UnknownLimits,
     state::{AppState, Services},
     xrpc::describe_chain,
 };
@@ -99,6 +100,9 @@ pub enum StartError {
     /// The settings ask for what this server cannot do.
     #[error(transparent)]
     Policy(PolicyError),
+    /// The settings give points to limits that there are not.
+    #[error(transparent)]
+    Limits(UnknownLimits),
     /// Outgoing requests cannot be made.
     #[error("cannot set up TLS")]
     Client(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -141,6 +145,7 @@ impl Pds {
             config.service.port = local_addr.port();
         }
         let context = AppState::new(config, overrides.clock.unwrap_or_default(), database)?;
+        context.limits.settled().await;
         Ok(Self {
             context,
             local_addr,

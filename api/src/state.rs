@@ -26,6 +26,7 @@ use crate::{
     auth::SessionTokens,
     firehose::{self, Firehose},
     http::Shutdown,
+    limit::Limits,
     pds::StartError,
     xrpc::MethodMetrics,
 };
@@ -92,6 +93,8 @@ services! {
     sequencer: Sequencer,
     /// The event stream of this replica.
     firehose: Firehose,
+    /// How often clients may ask for something.
+    limits: Limits,
     /// What is counted of each method.
     methods: MethodMetrics,
     /// The stop signal, and the tasks that a stop waits for.
@@ -122,6 +125,7 @@ impl AppState {
         let sequencer = Sequencer::new(&database);
         let stream = firehose::Settings::new(config.subscription.backfill_limit, config.subscription.max_buffer);
         let lifecycle = Lifecycle::new(services.clone(), policy);
+        let config = Arc::new(config);
         Ok(Self(Arc::new(Services {
             tokens: SessionTokens::new(&config, clock.clone()),
             admin: Administration::new(&services, lifecycle.clone()),
@@ -138,8 +142,9 @@ impl AppState {
             blobs: Blobs::new(database.clone(), objects),
             firehose: Firehose::start(sequencer.clone(), clock.clone(), stream, shutdown.clone()),
             lifecycle,
+            limits: Limits::start(&config, &clock).map_err(StartError::Limits)?,
             methods: MethodMetrics::default(),
-            config: Arc::new(config),
+            config,
             clock,
             database,
             sequencer,

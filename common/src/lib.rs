@@ -3,7 +3,7 @@
 //! Modules form ranks; a module uses lower ranks only.
 //! * Rank 0: [`clock`], [`config`], [`db`], [`http`], [`telemetry`].
 //! * Rank 1: [`audit`], [`identity`], [`jobs`], [`keys`].
-//! * Rank 2: [`account`], [`blob`], [`preference`], [`report`], [`sequencer`], [`session`].
+//! * Rank 2: [`account`], [`blob`], [`preference`], [`rate_limit`], [`report`], [`sequencer`], [`session`].
 //! * Rank 3: [`repo`].
 //! * Rank 4: [`lifecycle`].
 //! * Rank 5: [`admin`].
@@ -21,6 +21,7 @@ pub mod jobs;
 pub mod keys;
 pub mod lifecycle;
 pub mod preference;
+pub mod rate_limit;
 pub mod repo;
 pub mod report;
 pub mod sequencer;

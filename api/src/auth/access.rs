@@ -7,7 +7,8 @@
 //! | [`LeavingAuth`] | as [`AccessAuth`], and of a taken-down user |
 //! | [`FullLeavingAuth`] | as [`FullAuth`], and of a taken-down user |
 //!
-//! Each looks at the token only: the account may have been closed, or be gone, since it was issued. Around one of them,
+//! Each looks at the token only: the account may have been closed, or be gone, since it was issued. It charges the call to
+//! the limits of the account. Around one of them,
 //! [`Checked`](super::Checked) and [`Active`](super::Active) look at the account too.
 
 use atproto::syntax::Did;
@@ -16,6 +17,7 @@ use http::request::Parts;
 
 use super::header::require_bearer;
 use super::tokens::{AccessScope, AccessToken, SessionTokens, TokenError};
+use crate::limit::charge_caller;
 use crate::xrpc::XrpcError;
 
 /// A caller with a session.
@@ -57,7 +59,9 @@ macro_rules! session_auth {
             type Rejection = XrpcError;
 
             async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, XrpcError> {
-                read(parts, &SessionTokens::from_ref(state), $accepts).map(Self)
+                let token = read(parts, &SessionTokens::from_ref(state), $accepts)?;
+                charge_caller(parts, &token.did).await?;
+                Ok(Self(token))
             }
         }
     };

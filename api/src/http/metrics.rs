@@ -35,6 +35,7 @@ async fn expose(State(state): State<AppState>) -> impl IntoResponse {
 async fn text(state: &AppState) -> String {
     let mut text = Exposition::default();
     state.methods.expose(&mut text);
+    state.limits.expose(&mut text);
     state.firehose.expose(&mut text);
     state.repos.expose(&mut text);
     identity::expose(&mut text);

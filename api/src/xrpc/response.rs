@@ -70,7 +70,7 @@ impl ResponseHeaders {
     }
 
     /// Moves the headers into `response`. `Vary` adds up; what the handler set itself otherwise stays.
-    pub(super) fn merge_into(&self, response: &mut Response) {
+    pub(crate) fn merge_into(&self, response: &mut Response) {
         let added = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
         let headers = response.headers_mut();
         for (name, value) in &added {

@@ -20,7 +20,7 @@ use super::{
     metrics::MethodCounts,
     response::ResponseHeaders,
 };
-use crate::{http::RequestSummary, state::AppState};
+use crate::{http::RequestSummary, limit::Gate, state::AppState};
 
 /// A handler together with its state.
 type Endpoint = BoxCloneSyncService<Request, Response, Infallible>;
@@ -62,11 +62,12 @@ impl Routes {
     /// The finished table.
     pub(crate) fn with_state(self, state: &AppState) -> Dispatcher {
         let methods = self.methods.into_iter().map(|(method, make)| {
-            let key = method.nsid().to_ascii_lowercase();
-            (key, (method, make(state.clone()), state.methods.of(method.nsid())))
+            let (key, endpoint) = (method.nsid().to_ascii_lowercase(), make(state.clone()));
+            let (gate, counts) = (state.limits.gate(Some(method.nsid())), state.methods.of(method.nsid()));
+            (key, Entry { method, endpoint, gate, counts })
         });
         let fallback = self.fallback.map(|make| make(state.clone()));
-        Dispatcher(Arc::new(Table { methods: methods.collect(), fallback }))
+        Dispatcher(Arc::new(Table { methods: methods.collect(), fallback, gate: state.limits.gate(None) }))
     }
 }
 
@@ -84,8 +85,17 @@ pub(crate) struct Dispatcher(Arc<Table>);
 
 struct Table {
     /// By lower-case NSID: local routes match without regard to case.
-    methods: HashMap<String, (Method, Endpoint, Arc<MethodCounts>)>,
+    methods: HashMap<String, Entry>,
     fallback: Option<Endpoint>,
+    /// Before all that is no method here.
+    gate: Gate,
+}
+
+struct Entry {
+    method: Method,
+    endpoint: Endpoint,
+    gate: Gate,
+    counts: Arc<MethodCounts>,
 }
 
 impl Dispatcher {
@@ -93,16 +103,19 @@ impl Dispatcher {
     pub(crate) async fn dispatch(&self, name: &str, request: Request) -> Response {
         let name = name.strip_suffix('/').unwrap_or(name);
         match self.0.methods.get(&name.to_ascii_lowercase()) {
-            Some((method, ..)) if method.kind() == Kind::Subscription && !wants_upgrade(&request) => {
-                self.unknown(name, request).await
+            Some(entry) if entry.method.kind() == Kind::Subscription && !wants_upgrade(&request) => {
+                guard(&self.0.gate, request, |request| self.unknown(name, request)).await
             }
-            Some((method, endpoint, counts)) => {
+            Some(entry) => {
                 let started = Instant::now();
-                let response = call(*method, endpoint.clone(), request).await;
-                counts.answered(response.status(), started.elapsed());
+                if let Some(summary) = request.extensions().get::<RequestSummary>() {
+                    summary.set_nsid(entry.method.nsid());
+                }
+                let response = guard(&entry.gate, request, |request| entry.call(request)).await;
+                entry.counts.answered(response.status(), started.elapsed());
                 response
             }
-            None => self.unknown(name, request).await,
+            None => guard(&self.0.gate, request, |request| self.unknown(name, request)).await,
         }
     }
 
@@ -113,34 +126,44 @@ impl Dispatcher {
         let Some(fallback) = self.0.fallback.clone() else {
             return XrpcError::from_status(StatusCode::NOT_IMPLEMENTED, "Method Not Implemented").into_response();
         };
-        let headers = ResponseHeaders::default();
-        request.extensions_mut().insert(headers.clone());
         request.extensions_mut().insert(nsid);
-        run(fallback, request, &headers).await
+        run(fallback, request).await
     }
 }
 
-async fn call(method: Method, endpoint: Endpoint, mut request: Request) -> Response {
-    if let Some(summary) = request.extensions().get::<RequestSummary>() {
-        summary.set_nsid(method.nsid());
+impl Entry {
+    async fn call(&self, mut request: Request) -> Response {
+        let method = self.method;
+        if let Err(error) = check(method, &request) {
+            return error.into_response();
+        }
+        request.extensions_mut().insert(method);
+        let span = tracing::info_span!("xrpc", nsid = method.nsid());
+        run(self.endpoint.clone(), request).instrument(span).await
     }
-    if let Err(error) = check(method, &request) {
-        return error.into_response();
-    }
+}
+
+/// Has a request answered within its limits, with the headers that others add to its answer.
+async fn guard<F: Future<Output = Response>>(
+    gate: &Gate,
+    mut request: Request,
+    answer: impl FnOnce(Request) -> F,
+) -> Response {
     let headers = ResponseHeaders::default();
-    request.extensions_mut().insert(method);
     request.extensions_mut().insert(headers.clone());
-    let span = tracing::info_span!("xrpc", nsid = method.nsid());
-    run(endpoint, request, &headers).instrument(span).await
-}
-
-async fn run(endpoint: Endpoint, request: Request, headers: &ResponseHeaders) -> Response {
-    let mut response = match endpoint.oneshot(request).await {
-        Ok(response) => response,
-        Err(never) => match never {},
+    let mut response = match gate.enter(&mut request, &headers).await {
+        Ok(admission) => admission.settle(answer(request).await).await,
+        Err(refusal) => refusal.into_response(),
     };
     headers.merge_into(&mut response);
     response
+}
+
+async fn run(endpoint: Endpoint, request: Request) -> Response {
+    match endpoint.oneshot(request).await {
+        Ok(response) => response,
+        Err(never) => match never {},
+    }
 }
 
 /// Refuses a wrong verb, and a query with a body.

@@ -1,7 +1,8 @@
 //! Subscriptions and rate limits.
 
-use std::{net::IpAddr, time::Duration};
+use std::{collections::BTreeMap, time::Duration};
 
+use ipnet::IpNet;
 use secrecy::SecretString;
 
 use super::reader::Reader;
@@ -31,8 +32,12 @@ pub struct RateLimitConfig {
     pub enabled: bool,
     /// Callers who send it in `x-ratelimit-bypass` are exempt. `PDS_RATE_LIMIT_BYPASS_KEY` (or `_FILE`).
     pub bypass_key: Option<SecretString>,
-    /// Exempt addresses, also trusted as proxies; a `/nn` suffix is cut off. `PDS_RATE_LIMIT_BYPASS_IPS`.
-    pub bypass_ips: Vec<IpAddr>,
+    /// Exempt networks, also trusted as proxies; an address without `/nn` is a network of one.
+    /// `PDS_RATE_LIMIT_BYPASS_IPS`.
+    pub bypass_ips: Vec<IpNet>,
+    /// Other points than a limit has by default, by its name; 0 takes the limit away. `PDS_RATE_LIMIT_POINTS`, as in
+    /// `global=6000,repo-write-hour=20000`.
+    pub points: BTreeMap<String, u32>,
 }
 
 impl RateLimitConfig {
@@ -40,7 +45,20 @@ impl RateLimitConfig {
         Self {
             enabled: reader.bool("PDS_RATE_LIMITS_ENABLED").unwrap_or(false),
             bypass_key: reader.secret("PDS_RATE_LIMIT_BYPASS_KEY"),
-            bypass_ips: reader.ip_list("PDS_RATE_LIMIT_BYPASS_IPS"),
+            bypass_ips: reader.network_list("PDS_RATE_LIMIT_BYPASS_IPS"),
+            points: read_points(reader),
         }
     }
+}
+
+fn read_points(reader: &mut Reader<'_>) -> BTreeMap<String, u32> {
+    const NAME: &str = "PDS_RATE_LIMIT_POINTS";
+    let mut points = BTreeMap::new();
+    for item in reader.list(NAME) {
+        match item.split_once('=').map(|(limit, number)| (limit.trim().to_owned(), number.trim().parse())) {
+            Some((limit, Ok(number))) => _ = points.insert(limit, number),
+            _ => reader.problem(NAME, format_args!("has {item:?}, which is not of the form limit=points")),
+        }
+    }
+    points
 }

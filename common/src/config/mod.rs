@@ -11,6 +11,7 @@ mod log;
 mod network;
 mod oauth;
 mod reader;
+mod redis;
 mod secret;
 mod service;
 mod smtp;
@@ -26,12 +27,13 @@ pub use limits::{RateLimitConfig, SubscriptionConfig};
 pub use log::{LogConfig, LogFormat, LogLevel};
 pub use network::{EntrywayConfig, FetchConfig, ProxyConfig, UpstreamService, UpstreamsConfig};
 pub use oauth::{BrandingConfig, Color, ColorError, HcaptchaConfig, OauthConfig};
+pub use redis::{RedisConfig, RedisNode};
 pub use secret::{Key32, PlcRotationKey, SecretsConfig};
 pub use service::{DeploymentConfig, ServiceConfig};
 pub use smtp::{SmtpSecurity, SmtpServer, SmtpUrlError};
 pub use storage::{
-    BlobConfig, BlobstoreConfig, DatabaseConfig, DiskConfig, MetadataPolicy, MetadataPolicyError, RedisConfig,
-    S3Config, S3Credentials,
+    BlobConfig, BlobstoreConfig, DatabaseConfig, DiskConfig, MetadataPolicy, MetadataPolicyError, S3Config,
+    S3Credentials,
 };
 
 use reader::Reader;

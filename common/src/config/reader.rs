@@ -6,6 +6,7 @@
 
 use std::{cell::RefCell, collections::BTreeSet, fmt::Display, net::IpAddr, str::FromStr, time::Duration};
 
+use ipnet::IpNet;
 use secrecy::SecretString;
 use url::Url;
 use zeroize::Zeroizing;
@@ -98,12 +99,16 @@ impl<'a> Reader<'a> {
         items.iter().filter_map(|item| self.http_url(name, item)).collect()
     }
 
-    /// IP addresses; a `/nn` suffix is cut off.
+    /// Networks; an address alone is a network of one.
     ///
     /// Reference: a suffix is accepted and ignored, so only the base address matches.
-    pub(super) fn ip_list(&mut self, name: &str) -> Vec<IpAddr> {
+    pub(super) fn network_list(&mut self, name: &str) -> Vec<IpNet> {
         let items = self.list(name);
-        items.iter().filter_map(|item| self.parse(name, item.split('/').next().unwrap_or_default())).collect()
+        let network = |item: &String| match item.parse::<IpAddr>() {
+            Ok(address) => Some(IpNet::from(address.to_canonical())),
+            Err(_) => self.parse::<IpNet>(name, item).map(|network| network.trunc()),
+        };
+        items.iter().filter_map(network).collect()
     }
 
     /// Reports `name` as missing if `value` is `None`, unless something was already reported about it.

@@ -111,6 +111,10 @@ pub struct DeploymentConfig {
     ///
     /// More than one refuses everything that works within one process only.
     pub replicas: u32,
+    /// How many proxies stand between clients and this server, each of which adds who asked it to `X-Forwarded-For`.
+    /// `PDS_TRUSTED_PROXIES`; 0 means that clients connect directly. Unset means: whichever have local addresses, or are
+    /// in `PDS_RATE_LIMIT_BYPASS_IPS`.
+    pub trusted_proxies: Option<u8>,
     /// How long a server that was told to stop goes on as before, only not ready: so long load balancers may take to
     /// notice. `PDS_DRAIN_DELAY_MS`, default 1 s; at most half of the grace.
     pub drain_delay: Duration,
@@ -131,6 +135,7 @@ impl DeploymentConfig {
             listen_port: reader.int("PDS_LISTEN_PORT"),
             metrics_port: reader.int("PDS_METRICS_PORT"),
             replicas,
+            trusted_proxies: reader.int("PDS_TRUSTED_PROXIES"),
             drain_delay: drain_delay.min(shutdown_grace / 2),
             shutdown_grace,
         }

@@ -1,4 +1,4 @@
-//! Where state is kept: Postgres, blobs, Redis.
+//! Where state is kept: Postgres and blobs. Redis is in `redis`.
 
 use std::{path::PathBuf, str::FromStr, time::Duration};
 
@@ -204,62 +204,5 @@ impl S3Config {
             checksums,
             tmp_location: tmp_location.cloned().unwrap_or_else(std::env::temp_dir),
         })
-    }
-}
-
-/// Redis, for limits and replay nonces that all replicas share. Nothing in it must survive.
-#[derive(Clone, Debug)]
-pub struct RedisConfig {
-    /// Host of `PDS_REDIS_SCRATCH_ADDRESS` (`host[:port]`).
-    pub host: String,
-    /// Its port, default 6379.
-    pub port: u16,
-    /// `PDS_REDIS_SCRATCH_PASSWORD` (or `_FILE`).
-    pub password: Option<SecretString>,
-}
-
-impl RedisConfig {
-    pub(super) fn read(reader: &mut Reader<'_>) -> Option<Self> {
-        let password = reader.secret("PDS_REDIS_SCRATCH_PASSWORD");
-        let address = reader.string("PDS_REDIS_SCRATCH_ADDRESS")?;
-        let Some((host, port)) = split_host_port(&address) else {
-            reader.problem("PDS_REDIS_SCRATCH_ADDRESS", "must be host or host:port");
-            return None;
-        };
-        Some(Self { host, port: port.unwrap_or(6379), password })
-    }
-}
-
-/// Splits `host`, `host:port`, `[v6]` and `[v6]:port`.
-fn split_host_port(address: &str) -> Option<(String, Option<u16>)> {
-    let (host, port) = match address.strip_prefix('[') {
-        Some(rest) => {
-            let (host, after) = rest.split_once(']')?;
-            (host, if after.is_empty() { None } else { Some(after.strip_prefix(':')?) })
-        }
-        None => match address.split_once(':') {
-            Some((host, port)) => (host, Some(port)),
-            None => (address, None),
-        },
-    };
-    if host.is_empty() || host.contains('/') {
-        return None;
-    }
-    Some((host.to_owned(), port.map(str::parse).transpose().ok()?))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::split_host_port;
-
-    #[test]
-    fn redis_addresses() {
-        assert_eq!(split_host_port("redis"), Some(("redis".to_owned(), None)));
-        assert_eq!(split_host_port("redis:7000"), Some(("redis".to_owned(), Some(7000))));
-        assert_eq!(split_host_port("[::1]:7000"), Some(("::1".to_owned(), Some(7000))));
-        assert_eq!(split_host_port("[::1]"), Some(("::1".to_owned(), None)));
-        for bad in ["", ":1", "redis:port", "redis://host", "::1", "[::1]7000"] {
-            assert_eq!(split_host_port(bad), None, "{bad}");
-        }
     }
 }

@@ -1,7 +1,8 @@
 //! Whole configurations.
 
-use std::{io::Write, net::IpAddr, time::Duration};
+use std::{io::Write, time::Duration};
 
+use ipnet::IpNet;
 use secrecy::ExposeSecret;
 
 use super::*;
@@ -93,7 +94,7 @@ fn reference_sample_needs_only_our_two_variables() {
     assert_eq!(config.upstreams.appview.unwrap().did.as_str(), "did:web:api.bsky.app");
     assert_eq!(config.upstreams.report_service.unwrap().url.as_str(), "https://mod.bsky.app/");
     assert_eq!(config.email.transport.unwrap().from_address, "admin@pds.example.net");
-    let exempt: [IpAddr; 2] = ["10.0.0.0".parse().unwrap(), "2001:db8::1".parse().unwrap()];
+    let exempt: [IpNet; 2] = ["10.0.0.0/8".parse().unwrap(), "2001:db8::1/128".parse().unwrap()];
     assert_eq!(config.rate_limit.bypass_ips, exempt);
     assert!(config.log.enabled && !config.invites.required);
     assert_eq!(config.warnings, ["without meaning for this server, ignored: PDS_DATA_DIRECTORY"]);
@@ -148,7 +149,7 @@ fn every_bad_variable_is_named_at_once() {
 
 #[test]
 fn pairs_and_choices_are_checked() {
-    let cases: [(&[(&str, &str)], &str); 15] = [
+    let cases: [(&[(&str, &str)], &str); 22] = [
         (&[("PDS_SERVICE_DID", "did:bad")], "PDS_SERVICE_DID"),
         (&[("PDS_BSKY_APP_VIEW_URL", "https://a.net")], "PDS_BSKY_APP_VIEW_DID is required"),
         (&[("PDS_EMAIL_SMTP_URL", "smtp://a")], "PDS_EMAIL_SMTP_URL and PDS_EMAIL_FROM_ADDRESS"),
@@ -164,9 +165,16 @@ fn pairs_and_choices_are_checked() {
         (&[("PDS_PRIMARY_COLOR", "#11223344")], "PDS_PRIMARY_COLOR"),
         (&[("PDS_DATABASE_URL", "sqlite://x")], "PDS_DATABASE_URL must begin with postgres://"),
         (&[("PDS_LEXICON_AUTHORITY_DID", "x")], "PDS_LEXICON_AUTHORITY_DID"),
-        (&[("PDS_REDIS_SCRATCH_ADDRESS", "redis://x")], "PDS_REDIS_SCRATCH_ADDRESS"),
         (&[("PDS_BLOB_METADATA_POLICY", "keep")], "PDS_BLOB_METADATA_POLICY has a bad value: must be"),
         (&[("PDS_BLOB_UNREFERENCED_TTL", "86400")], "PDS_BLOB_UNREFERENCED_TTL must be at least an hour"),
+        (&[("PDS_REDIS_SCRATCH_ADDRESS", "http://x")], "PDS_REDIS_SCRATCH_ADDRESS must be host, host:port or redis://"),
+        (&[("PDS_REDIS_SCRATCH_ADDRESS", "redis://u:p@x")], "PDS_REDIS_SCRATCH_ADDRESS must not hold the password"),
+        (&[("PDS_REDIS_SCRATCH_ADDRESS", "a,b")], "PDS_REDIS_SCRATCH_ADDRESS has several nodes"),
+        (&[("PDS_REDIS_SCRATCH_ADDRESS", "a,rediss://b")], "PDS_REDIS_SCRATCH_ADDRESS has nodes that differ"),
+        (&[("PDS_RATE_LIMIT_POINTS", "global")], "PDS_RATE_LIMIT_POINTS has \"global\""),
+        (&[("PDS_RATE_LIMIT_POINTS", "global=-1")], "PDS_RATE_LIMIT_POINTS has \"global=-1\""),
+        (&[("PDS_RATE_LIMIT_BYPASS_IPS", "10.0.0.0/33")], "PDS_RATE_LIMIT_BYPASS_IPS"),
+        (&[("PDS_TRUSTED_PROXIES", "1000")], "PDS_TRUSTED_PROXIES is out of range"),
     ];
     for (variables, expected) in cases {
         let found = problems(variables);
@@ -218,7 +226,27 @@ fn more_than_one_replica_refuses_what_one_process_keeps() {
         ("PDS_REDIS_SCRATCH_ADDRESS", "redis:6380"),
         ("PDS_DPOP_SECRET", "3333333333333333333333333333333333333333333333333333333333333333"),
     ]);
-    assert_eq!(shared.unwrap().redis.unwrap().port, 6380);
+    assert_eq!(shared.unwrap().redis.unwrap().nodes[0].port, 6380);
+}
+
+#[test]
+fn limits_bypasses_and_a_cluster() {
+    let config = with(&[
+        ("PDS_RATE_LIMIT_POINTS", "global=6000, repo-write-hour = 0"),
+        ("PDS_RATE_LIMIT_BYPASS_IPS", "10.1.2.3/8,::ffff:192.0.2.1,2001:db8::/32"),
+        ("PDS_TRUSTED_PROXIES", "2"),
+        ("PDS_REDIS_SCRATCH_ADDRESS", "rediss://pds@a,rediss://pds@b:7000"),
+        ("PDS_REDIS_SCRATCH_CLUSTER", "true"),
+    ])
+    .unwrap();
+    let points: Vec<_> = config.rate_limit.points.into_iter().collect();
+    assert_eq!(points, [("global".to_owned(), 6000), ("repo-write-hour".to_owned(), 0)]);
+    let exempt = ["10.0.0.0/8", "192.0.2.1/32", "2001:db8::/32"].map(|network| network.parse::<IpNet>().unwrap());
+    assert_eq!(config.rate_limit.bypass_ips, exempt);
+    assert_eq!(config.deployment.trusted_proxies, Some(2));
+    let redis = config.redis.unwrap();
+    assert!(redis.cluster && redis.tls && redis.username.as_deref() == Some("pds"));
+    assert_eq!(redis.nodes.iter().map(|node| node.port).collect::<Vec<_>>(), [6379, 7000]);
 }
 
 #[test]

@@ -14,6 +14,7 @@ use super::verify;
 use crate::auth::header::require_bearer;
 use crate::auth::standing::{account_not_found, account_taken_down};
 use crate::auth::{AccessAuth, SessionTokens};
+use crate::limit::charge_caller;
 use crate::xrpc::XrpcError;
 
 /// Somebody who may upload blobs for an account of this server: whoever has a session of it, or a service that it gave a
@@ -48,7 +49,10 @@ where
         match account {
             // Reference: of a service it does not ask whether the account is taken down.
             Some(account) if account.status == AccountStatus::Takendown => Err(account_taken_down()),
-            Some(account) => Ok(Self(account)),
+            Some(account) => {
+                charge_caller(parts, &account.did).await?;
+                Ok(Self(account))
+            }
             None if by_service => Err(XrpcError::bad_request("NotFound", "Repo not found")),
             None => Err(account_not_found()),
         }

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{CommitMeta, Written, own_repo};
 use crate::auth::AccessAuth;
+use crate::limit::Admission;
 use crate::xrpc::{Method, RECORD_BODY_LIMIT, XrpcBody, XrpcError, XrpcJson, XrpcResult, present};
 
 /// The method.
@@ -52,6 +53,17 @@ enum Write {
     Delete { collection: Nsid, rkey: RecordKey },
 }
 
+impl Write {
+    /// What it takes from the limits of an account, which is as much as the method for one such write.
+    fn points(&self) -> u32 {
+        match self {
+            Self::Create { .. } => 3,
+            Self::Update { .. } => 2,
+            Self::Delete { .. } => 1,
+        }
+    }
+}
+
 /// What came of them.
 #[derive(Serialize)]
 pub struct Output {
@@ -77,8 +89,10 @@ pub async fn handle(
     State(accounts): State<Accounts>,
     State(repos): State<Repos>,
     auth: AccessAuth,
+    admission: Admission,
     XrpcBody(input): XrpcBody<Input>,
 ) -> XrpcResult<Output> {
+    admission.charge_account(auth.did(), input.writes.iter().map(Write::points).sum()).await?;
     let account = own_repo(&accounts, &auth, &input.repo).await?;
     let writes: Arc<[PreparedWrite]> = prepare(&repos, input.writes, input.validate)?.into();
     let commit = repos.apply_writes(account.id, &account.did, Arc::clone(&writes), input.swap_commit).await?;

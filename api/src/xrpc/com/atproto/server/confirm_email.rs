@@ -9,7 +9,7 @@ use crate::{
     xrpc::{Method, XrpcBody, XrpcError},
 };
 
-/// The method. How often codes may be tried is limited where the method is registered.
+/// The method. How often codes may be tried is limited: see [`limit`](crate::limit).
 pub const METHOD: Method = Method::procedure("com.atproto.server.confirmEmail");
 
 /// The address and the code that was sent there.

@@ -11,11 +11,12 @@ use serde::Deserialize;
 use super::{SessionOutput, SessionView};
 use crate::{
     auth::{AccessScope, EvenTime, account_taken_down},
+    limit::Admission,
     state::AppState,
     xrpc::{Method, XrpcBody, XrpcError, XrpcJson, XrpcResult},
 };
 
-/// The method. How often an identifier and an address may try is limited where the method is registered.
+/// The method. How often an identifier and an address may try is limited: see [`limit`](crate::limit).
 pub const METHOD: Method = Method::procedure("com.atproto.server.createSession");
 
 /// Who signs in. `authFactorToken` is ignored: there is no second factor.
@@ -32,7 +33,12 @@ pub struct Input {
 
 /// An unknown name and a wrong password are not told apart, by the answer or its time. That an account is taken down is
 /// only told to who knows the main password.
-pub async fn handle(State(app): State<AppState>, XrpcBody(input): XrpcBody<Input>) -> XrpcResult<SessionOutput> {
+pub async fn handle(
+    State(app): State<AppState>,
+    admission: Admission,
+    XrpcBody(input): XrpcBody<Input>,
+) -> XrpcResult<SessionOutput> {
+    admission.charge_name(&input.identifier).await?;
     if input.password.expose_secret().chars().count() > MAX_LOGIN_PASSWORD_CHARS {
         return Err(XrpcError::auth_required("Password too long. Consider resetting your password."));
     }

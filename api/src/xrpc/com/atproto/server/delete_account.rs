@@ -8,6 +8,7 @@ use serde::Deserialize;
 
 use crate::{
     auth::EvenTime,
+    limit::Admission,
     state::AppState,
     xrpc::{Method, XrpcBody, XrpcError},
 };
@@ -28,7 +29,12 @@ pub struct Input {
 /// Also of an account that is closed or taken down: its owner may always leave. Its DID is its owner's, and stays.
 ///
 /// An unknown account and a wrong password are not told apart.
-pub async fn handle(State(app): State<AppState>, XrpcBody(input): XrpcBody<Input>) -> Result<(), XrpcError> {
+pub async fn handle(
+    State(app): State<AppState>,
+    admission: Admission,
+    XrpcBody(input): XrpcBody<Input>,
+) -> Result<(), XrpcError> {
+    admission.charge_name(input.did.as_str()).await?;
     let unauthorized = || XrpcError::auth_required("Invalid did or password");
     if input.password.expose_secret().chars().count() > MAX_LOGIN_PASSWORD_CHARS {
         return Err(unauthorized());

@@ -10,7 +10,7 @@ use crate::{
     xrpc::{Method, NoInput, XrpcError},
 };
 
-/// The method. How many mails an account may ask for is limited where the method is registered.
+/// The method. How many mails an account may ask for is limited: see [`limit`](crate::limit).
 pub const METHOD: Method = Method::procedure("com.atproto.server.requestEmailConfirmation");
 
 /// Answers before the mail is sent.

@@ -11,7 +11,7 @@ use crate::{
     xrpc::{Method, NoInput, XrpcJson, XrpcResult},
 };
 
-/// The method. How many mails an account may ask for is limited where the method is registered.
+/// The method. How many mails an account may ask for is limited: see [`limit`](crate::limit).
 pub const METHOD: Method = Method::procedure("com.atproto.server.requestEmailUpdate");
 
 /// Whether updateEmail will ask for a code, which is on its way then.

@@ -7,10 +7,11 @@ use serde::Deserialize;
 use crate::{
     auth::EvenTime,
     http::PreferredLanguages,
+    limit::Admission,
     xrpc::{Method, XrpcBody, XrpcError},
 };
 
-/// The method. How many mails a caller may ask for is limited where the method is registered.
+/// The method. How many mails a caller may ask for is limited: see [`limit`](crate::limit).
 pub const METHOD: Method = Method::procedure("com.atproto.server.requestPasswordReset");
 
 /// Whose password it is.
@@ -25,8 +26,10 @@ pub struct Input {
 pub async fn handle(
     State(accounts): State<Accounts>,
     PreferredLanguages(locale): PreferredLanguages,
+    admission: Admission,
     XrpcBody(input): XrpcBody<Input>,
 ) -> Result<(), XrpcError> {
+    admission.charge_name(&input.email).await?;
     let answer = EvenTime::start();
     if let Some(account) = accounts.find_by_email(&input.email).await.map_err(XrpcError::internal)? {
         let request = SendCode { did: account.did, purpose: CodePurpose::ResetPassword, locale };

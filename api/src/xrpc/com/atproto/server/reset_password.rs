@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use crate::xrpc::{Method, XrpcBody, XrpcError};
 
-/// The method. How often codes may be tried is limited where the method is registered.
+/// The method. How often codes may be tried is limited: see [`limit`](crate::limit).
 pub const METHOD: Method = Method::procedure("com.atproto.server.resetPassword");
 
 /// The code, which also says whose password it is, and the password.
