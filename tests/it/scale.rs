@@ -6,4 +6,5 @@ mod firehose_join;
 mod firehose_outage;
 mod firehose_resume;
 mod kill;
+mod rate_limits;
 mod statements;

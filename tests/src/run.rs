@@ -31,6 +31,9 @@ pub(crate) struct Arguments {
     /// Use this PLC directory instead of one of its own.
     #[arg(long)]
     plc_url: Option<String>,
+    /// Limit requests, as a public server does.
+    #[arg(long, env = "PDS_RATE_LIMITS_ENABLED")]
+    rate_limits: bool,
     /// Print one line of JSON that says where everything is, instead of text for people.
     #[arg(long)]
     json: bool,
@@ -77,7 +80,7 @@ fn options(arguments: &Arguments) -> Result<Options> {
         bind: arguments.bind.clone(),
         durability,
         plc_url: arguments.plc_url.clone(),
-        settings: Settings::new(),
+        settings: Settings::from([("PDS_RATE_LIMITS_ENABLED".to_owned(), arguments.rate_limits.to_string())]),
     })
 }
 

@@ -24,12 +24,14 @@ const LIMIT: Duration = Duration::from_secs(30);
 const POLL: Duration = Duration::from_millis(10);
 /// How long a replica may take to stop when it is asked to.
 const STOP_LIMIT: Duration = Duration::from_secs(20);
-/// Settings of the replicas. Few connections, so that they run out; a short buffer, so that slow consumers are found soon.
-const SETTINGS: [(&str, &str); 4] = [
+/// Settings of the replicas. Few connections, so that they run out; a short buffer, so that slow consumers are found soon;
+/// limits that are counted, but that nobody reaches.
+const SETTINGS: [(&str, &str); 5] = [
     ("LOG_ENABLED", "true"),
     ("PDS_DATABASE_POOL_SIZE", "5"),
     ("PDS_MAX_SUBSCRIPTION_BUFFER", "40"),
-    ("PDS_RATE_LIMITS_ENABLED", "false"),
+    ("PDS_RATE_LIMITS_ENABLED", "true"),
+    ("PDS_RATE_LIMIT_POINTS", "global=4000000000,get-repo-5min=4000000000,repo-write-hour=0,repo-write-day=4000000000"),
 ];
 
 /// Postgres, Redis, a directory and the replicas.

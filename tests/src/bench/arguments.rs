@@ -46,6 +46,9 @@ pub(crate) struct Arguments {
     /// Only see that everything works: little data, half a second each.
     #[arg(long)]
     quick: bool,
+    /// Let Rookery count rate limits, in its Redis, of which there are more than anybody uses.
+    #[arg(long, conflicts_with = "url")]
+    pub(crate) rate_limits: bool,
     /// Write all figures to this file as JSON.
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,

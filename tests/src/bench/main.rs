@@ -106,7 +106,7 @@ async fn measure_all(arguments: &Arguments, servers: &mut Vec<Server>) -> Result
 async fn targets(arguments: &Arguments) -> Result<Vec<Target>> {
     let mut targets = vec![match &arguments.url {
         Some(url) => Target::elsewhere(url, &arguments.server_pid)?,
-        None => Target::own().await?,
+        None => Target::own(arguments.rate_limits).await?,
     }];
     if let Some(installed) = &arguments.reference {
         targets.push(Target::reference(installed).await?);

@@ -34,13 +34,36 @@ enum Kept {
 /// What the archives of the import scenario may have, which is more than a server takes by default.
 const IMPORT_LIMIT: &str = "100000000";
 
+/// The limits that the scenarios come under.
+const LIMITS: [&str; 13] = [
+    "global",
+    "get-repo-5min",
+    "repo-write-hour",
+    "repo-write-day",
+    "upload-blob-day",
+    "create-account-5min",
+    "create-session-5min",
+    "create-session-day",
+    "login-name-5min",
+    "login-name-day",
+    "login-address-5min",
+    "login-address-day",
+    "update-handle-5min",
+];
+
 impl Target {
     /// Starts one replica of Rookery on a Postgres and Redis of its own, with the settings of `make run`: every commit
-    /// is flushed to the disk.
+    /// is flushed to the disk. `rate_limits` says whether it counts limits.
     ///
     /// # Errors
     /// Something does not start.
-    pub(crate) async fn own() -> Result<Self> {
+    pub(crate) async fn own(rate_limits: bool) -> Result<Self> {
+        let mut settings = Settings::from([("PDS_MAX_REPO_IMPORT_SIZE".to_owned(), IMPORT_LIMIT.to_owned())]);
+        if rate_limits {
+            let points = LIMITS.map(|limit| format!("{limit}={}", u32::MAX)).join(",");
+            settings.insert("PDS_RATE_LIMIT_POINTS".to_owned(), points);
+            settings.insert("PDS_RATE_LIMITS_ENABLED".to_owned(), "true".to_owned());
+        }
         let options = Options {
             data: DataFolder::temporary()?,
             replicas: 1,
@@ -48,7 +71,7 @@ impl Target {
             bind: "127.0.0.1".to_owned(),
             durability: Durability::Full,
             plc_url: None,
-            settings: Settings::from([("PDS_MAX_REPO_IMPORT_SIZE".to_owned(), IMPORT_LIMIT.to_owned())]),
+            settings,
         };
         let stack = Stack::start(options).await?;
         let origin = Arc::new(stack.endpoints().pds[0].parse()?);

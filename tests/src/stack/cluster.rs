@@ -20,7 +20,7 @@ use super::redis::Redis;
 /// The database of the programs.
 const DATABASE: &str = "pds";
 /// What is the same in every stack: easy to sign up to, and with nothing beyond this machine.
-const SETTINGS: [(&str, &str); 10] = [
+const SETTINGS: [(&str, &str); 9] = [
     ("LOG_ENABLED", "true"),
     ("LOG_FORMAT", "text"),
     ("PDS_DEV_MODE", "true"),
@@ -29,7 +29,6 @@ const SETTINGS: [(&str, &str); 10] = [
     ("PDS_HOSTNAME", "localhost"),
     ("PDS_INVITE_REQUIRED", "false"),
     ("PDS_MAX_REPO_IMPORT_SIZE", "268435456"),
-    ("PDS_RATE_LIMITS_ENABLED", "false"),
     ("PDS_SERVICE_HANDLE_DOMAINS", ".test"),
 ];
 /// A process has the time it gives itself to finish requests or work, and a little more.

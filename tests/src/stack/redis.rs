@@ -4,8 +4,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use nix::sys::signal::Signal;
+use rcgen::{CertifiedKey, generate_simple_self_signed};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use super::process::{Launch, Server};
@@ -29,12 +31,42 @@ impl Redis {
     /// # Errors
     /// Redis is not installed, or does not start.
     pub async fn start(dir: &Path, log: &Path) -> Result<Self> {
+        Self::start_with(dir, log, Manner::Plain).await
+    }
+
+    /// Starts a server that takes only encrypted connections. Its certificate, for `localhost`, is in the file
+    /// `certificate.pem` of `dir`, for `SSL_CERT_FILE`.
+    ///
+    /// # Errors
+    /// As [`Redis::start`].
+    pub async fn start_encrypted(dir: &Path, log: &Path) -> Result<Self> {
+        let CertifiedKey { cert, signing_key } = generate_simple_self_signed(["localhost".to_owned()])?;
+        fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
+        fs::write(dir.join("certificate.pem"), cert.pem())?;
+        secret::write_private(&dir.join("key.pem"), &signing_key.serialize_pem())?;
+        Self::start_with(dir, log, Manner::Encrypted).await
+    }
+
+    /// Starts a cluster of a single node, which has all slots.
+    ///
+    /// # Errors
+    /// As [`Redis::start`].
+    pub async fn start_cluster(dir: &Path, log: &Path) -> Result<Self> {
+        let redis = Self::start_with(dir, log, Manner::Cluster).await?;
+        redis.command("CLUSTER ADDSLOTSRANGE 0 16383", "+OK").await?;
+        while redis.command("CLUSTER INFO", "cluster_state:ok").await.is_err() {
+            tokio::task::yield_now().await;
+        }
+        Ok(redis)
+    }
+
+    async fn start_with(dir: &Path, log: &Path, manner: Manner) -> Result<Self> {
         fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
         let password = secret::kept_in(&dir.join("password"))?;
         port::with_free(async |port| {
             // The password goes in by a file: arguments are visible to every user of the machine.
             let settings = dir.join("redis.conf");
-            secret::write_private(&settings, &configuration(port, &password))?;
+            secret::write_private(&settings, &configuration(port, &password, manner))?;
             let server = launch(&settings, port, log).await?;
             Ok(Self { server, settings, port, password: password.clone() })
         })
@@ -49,6 +81,19 @@ impl Redis {
         self.server.signal(Signal::SIGKILL);
         self.server.ended().await?;
         self.server = launch(&self.settings, self.port, self.server.log()).await?;
+        Ok(())
+    }
+
+    /// Sends a command, and looks for a text in what it says.
+    async fn command(&self, command: &str, expected: &str) -> Result<()> {
+        let mut stream = TcpStream::connect(self.address()).await?;
+        let commands = format!("AUTH {}\r\n{command}\r\nQUIT\r\n", self.password);
+        stream.write_all(commands.as_bytes()).await?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await?;
+        // The answer to AUTH comes first.
+        let answer = answer.split_once("\r\n").map_or("", |(_, answer)| answer);
+        ensure!(answer.contains(expected), "Redis answers {command} with {answer}");
         Ok(())
     }
 
@@ -95,6 +140,23 @@ async fn launch(settings: &Path, port: u16, log: &Path) -> Result<Server> {
     Ok(server)
 }
 
-fn configuration(port: u16, password: &str) -> String {
-    format!("bind 127.0.0.1\nport {port}\nrequirepass {password}\nsave \"\"\nappendonly no\ndaemonize no\n")
+/// How a server takes connections and keeps keys.
+#[derive(Clone, Copy, Debug)]
+enum Manner {
+    Plain,
+    Encrypted,
+    Cluster,
+}
+
+fn configuration(port: u16, password: &str, manner: Manner) -> String {
+    let manner = match manner {
+        Manner::Plain => format!("port {port}\n"),
+        Manner::Cluster => format!("port {port}\ncluster-enabled yes\n"),
+        // A certificate that signed itself is its own signer.
+        Manner::Encrypted => format!(
+            "port 0\ntls-port {port}\ntls-cert-file certificate.pem\ntls-key-file key.pem\n\
+             tls-ca-cert-file certificate.pem\ntls-auth-clients no\n"
+        ),
+    };
+    format!("bind 127.0.0.1\nrequirepass {password}\nsave \"\"\nappendonly no\ndaemonize no\n{manner}")
 }
