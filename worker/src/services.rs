@@ -1,7 +1,7 @@
 //! The workflows of accounts, as the servers have them.
 
 use anyhow::Context as _;
-use common::blob::{Collector, Objects};
+use common::blob::{Blobs, Collector, Grace, Objects};
 use common::clock::Clock;
 use common::config::Config;
 use common::db::PgPool;
@@ -16,7 +16,12 @@ pub fn lifecycle(config: &Config, clock: &Clock, database: &PgPool) -> anyhow::R
     Ok(Lifecycle::new(services, Policy::from_config(config)?))
 }
 
+/// The blobs in this database and store.
+pub fn blobs(objects: Objects, database: &PgPool) -> Blobs {
+    Blobs::new(database.clone(), objects)
+}
+
 /// What removes blobs that nobody will need.
-pub fn blob_collector(config: &Config, database: &PgPool) -> Collector {
-    Collector::new(database.clone(), Objects::from_config(&config.blobstore), config.blob.unreferenced_ttl)
+pub fn blob_collector(config: &Config, objects: &Objects, database: &PgPool) -> Collector {
+    Collector::new(database.clone(), objects.clone(), Grace::from_config(&config.blob))
 }

@@ -183,6 +183,8 @@ actions! {
     TakeDownBlob = "blob.takedown",
     /// A blob was shown again.
     RestoreBlob = "blob.restore",
+    /// A blob that was about to be deleted was kept.
+    KeepBlob = "blob.keep",
     /// Relays were asked to come.
     RequestCrawl = "crawl.request",
 }

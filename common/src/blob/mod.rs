@@ -5,11 +5,12 @@
 //! | missing | none | none | an imported record refers to it; it is to be uploaded yet |
 //! | uploaded | `temporary` | in use | nobody |
 //! | referred to | `permanent` | in use | everybody, as long as a record refers to it |
-//! | taken down | with a mark | in use | nobody |
+//! | in quarantine | `temporary`, with a `delete_after` | in use | nobody; a record that refers to it brings it back |
+//! | taken down | with a mark | out of use | nobody |
 //! | given up | of `blob_deletion` | going | nobody |
 //!
-//! Owns `blob`, `record_blob` and `blob_deletion`; the bytes are in [`object`]. What was uploaded and never referred to goes
-//! after a time ([`collect`]). A commit that writes records with references stores these in its own statement (see
+//! Owns `blob`, `record_blob`, `blob_dereference` and `blob_deletion`; the bytes are in [`object`]. What no record refers to
+//! goes after a time ([`collect`]), unless an operator [keeps](Blobs::keep) it. A commit that writes records with references stores these in its own statement (see
 //! `common::repo`), and only if each blob is there; an import stores them whether it is there or not.
 //!
 //! # Deleting a blob
@@ -17,10 +18,13 @@
 //! row first (`FOR UPDATE`) and looks for references in a statement after that: a look in the statement that locks may
 //! be older than the lock. A commit never waits for such a lock; it comes again.
 
+mod check;
 mod collect;
+mod keep;
 mod media_type;
 mod metadata;
 mod object;
+mod orphan;
 mod store;
 mod takedown;
 mod upload;
@@ -32,11 +36,17 @@ use atproto::syntax::{Nsid, RecordKey, Tid};
 use sqlx::PgConnection;
 
 use crate::db::{AccountId, PgPool};
-pub use collect::{CollectError, Collected, Collector, give_up};
+pub use check::{BlobChecker, CheckedBlob, Condition};
+pub use collect::{CollectError, Collected, Collector, CollectorCounts, Forecast, Grace, Tally, give_up};
+pub use keep::Quarantined;
 pub use media_type::media_type;
 pub use metadata::expose;
-pub use object::{CheckError, Content, Object, ObjectId, Objects, Spool, StoreError};
-pub use takedown::BlobMark;
+use object::Area;
+#[cfg(any(test, feature = "testing"))]
+pub use object::MemoryStore;
+pub use object::{CheckError, Content, Listed, Object, ObjectId, Objects, Page, Spool, StoreError};
+pub use orphan::Orphans;
+pub use takedown::{BlobMark, PlaceObject};
 pub use upload::{StoredBlob, UploadError};
 
 /// A record's reference to a blob.
@@ -59,6 +69,17 @@ pub struct BlobCounts {
     pub present: i64,
 }
 
+/// Why the blobs could not be used.
+#[derive(Debug, thiserror::Error)]
+pub enum BlobError {
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Postgres failed.
+    #[error("blob storage failed")]
+    Storage(#[from] sqlx::Error),
+}
+
 /// The blobs of all accounts. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Blobs {
@@ -78,13 +99,22 @@ impl Blobs {
     }
 
     /// Reads the bytes of a blob, or those that `range` names, which must lie within. `None` if the store lost them.
+    ///
+    /// A blob that was taken down and is shown again is read from quarantine until it is back in use.
     pub async fn read(&self, id: ObjectId<'_>, range: Option<Range<u64>>) -> Result<Option<Object>, StoreError> {
-        self.objects.get(id, range).await
+        match self.objects.get(id, range.clone()).await? {
+            None => self.objects.get_in(Area::Quarantine, id, range).await,
+            found => Ok(found),
+        }
     }
 
     /// Whether the store has the bytes of a blob, all of them.
     pub async fn has_bytes(&self, id: ObjectId<'_>, size: u64) -> Result<bool, StoreError> {
-        Ok(self.objects.size(id).await? == Some(size))
+        let found = match self.objects.size(id).await? {
+            None => self.objects.size_in(Area::Quarantine, id).await?,
+            found => found,
+        };
+        Ok(found == Some(size))
     }
 
     /// How many blobs an account has, and should have.

@@ -131,7 +131,8 @@ pub(super) struct Bars {
     pub(super) being_deleted: bool,
 }
 
-/// What keeps a blob from being uploaded for a DID.
+/// What keeps a blob from being uploaded for a DID. One that the account has is not being deleted, though its bytes may have
+/// been about to be: those of an earlier account with this DID.
 pub(super) async fn find_bars(conn: &mut PgConnection, did: &Did, cid: Cid) -> sqlx::Result<Bars> {
     sqlx::query_as!(
         Bars,
@@ -141,7 +142,10 @@ pub(super) async fn find_bars(conn: &mut PgConnection, did: &Did, cid: Cid) -> s
                     SELECT FROM account a JOIN blob b ON b.account_id = a.id
                     WHERE a.did = $1 AND b.cid = $2 AND b.takedown_ref IS NOT NULL
                 ) AS "taken_down!",
-                EXISTS (SELECT FROM blob_deletion d WHERE d.did = $1 AND d.cid = $2) AS "being_deleted!"
+                EXISTS (SELECT FROM blob_deletion d WHERE d.did = $1 AND d.cid = $2)
+                    AND NOT EXISTS (
+                        SELECT FROM account a JOIN blob b ON b.account_id = a.id WHERE a.did = $1 AND b.cid = $2
+                    ) AS "being_deleted!"
         "#,
         did.as_str(),
         cid.as_bytes(),
@@ -150,8 +154,8 @@ pub(super) async fn find_bars(conn: &mut PgConnection, did: &Did, cid: Cid) -> s
     .await
 }
 
-/// Stores an uploaded blob and gives its media type. One that no record has referred to yet is as new; of others nothing
-/// changes. `None` if there is no such account, or something keeps the blob from being uploaded.
+/// Stores an uploaded blob and gives its media type. One that no record refers to is as new, also if it was about to be
+/// deleted; of others nothing changes. `None` if there is no such account, or something keeps the blob from being uploaded.
 ///
 /// Whoever deletes the account waits for this, or this for them. A record may refer to the blob already: an import's.
 pub(super) async fn upsert_blob(
@@ -169,12 +173,16 @@ pub(super) async fn upsert_blob(
                     ELSE 'temporary'
                 END
             FROM account a
-            WHERE a.id = $1 AND NOT EXISTS (SELECT FROM blob_deletion d WHERE d.did = a.did AND d.cid = $2)
+            WHERE a.id = $1 AND (
+                NOT EXISTS (SELECT FROM blob_deletion d WHERE d.did = a.did AND d.cid = $2)
+                OR EXISTS (SELECT FROM blob b WHERE b.account_id = $1 AND b.cid = $2)
+            )
             FOR KEY SHARE OF a
             ON CONFLICT (account_id, cid) DO UPDATE
-            SET mime_type = CASE b.state WHEN 'temporary' THEN excluded.mime_type ELSE b.mime_type END,
-                created_at = CASE b.state WHEN 'temporary' THEN excluded.created_at ELSE b.created_at END,
-                state = CASE b.state WHEN 'temporary' THEN excluded.state ELSE b.state END
+            SET mime_type = CASE excluded.state WHEN 'temporary' THEN excluded.mime_type ELSE b.mime_type END,
+                created_at = CASE excluded.state WHEN 'temporary' THEN excluded.created_at ELSE b.created_at END,
+                state = excluded.state,
+                delete_after = NULL
             WHERE b.takedown_ref IS NULL
             RETURNING mime_type
         "#,
@@ -185,6 +193,24 @@ pub(super) async fn upsert_blob(
     )
     .fetch_optional(conn)
     .await
+}
+
+/// Has the bytes of a blob deleted that has no row, once more if they are being deleted.
+pub(super) async fn upsert_deletion(conn: &mut PgConnection, did: &Did, cid: Cid) -> sqlx::Result<()> {
+    let query = sqlx::query!(
+        r#"
+            INSERT INTO blob_deletion (did, cid)
+            SELECT $1, $2
+            WHERE NOT EXISTS (
+                SELECT FROM account a JOIN blob b ON b.account_id = a.id WHERE a.did = $1 AND b.cid = $2
+            )
+            ON CONFLICT (did, cid) DO UPDATE SET created_at = excluded.created_at, deleted_at = NULL
+        "#,
+        did.as_str(),
+        cid.as_bytes(),
+    );
+    query.execute(conn).await?;
+    Ok(())
 }
 
 /// As [`super::Blobs::find_readable`].
@@ -246,7 +272,7 @@ fn size_column(size: u64) -> sqlx::Result<i64> {
     i64::try_from(size).map_err(|error| sqlx::Error::Encode(error.into()))
 }
 
-fn size_of(column: i64) -> sqlx::Result<u64> {
+pub(super) fn size_of(column: i64) -> sqlx::Result<u64> {
     u64::try_from(column).map_err(|error| sqlx::Error::Decode(error.into()))
 }
 

@@ -1,17 +1,18 @@
 //! Blobs that come in.
 //!
 //! The object is stored first, then the row that makes it count. So a row has its bytes from the beginning, and what breaks
-//! off in between leaves an object that nothing names. While the same bytes are being deleted neither is done: see
-//! [`collect`](super::collect).
+//! off in between leaves an object that nothing names, which [`orphan`](super::orphan) finds. While the same bytes are being
+//! deleted neither is done: see [`collect`](super::collect).
 
 use atproto::data::Cid;
 use atproto::syntax::Did;
 use picture::InspectError;
 
-use super::Blobs;
 use super::object::{Content, ObjectId, Spool, StoreError};
 use super::store::{self, Bars};
+use super::{Blobs, PlaceObject};
 use crate::db::AccountId;
+use crate::jobs;
 
 /// A blob as it is stored.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -75,8 +76,18 @@ impl Blobs {
         if let Some(mime_type) = stored {
             return Ok(StoredBlob { mime_type, ..blob });
         }
-        self.check_open(did, cid).await?;
-        Err(UploadError::AccountNotFound)
+        let refusal = self.check_open(did, cid).await.err().unwrap_or(UploadError::AccountNotFound);
+        self.take_back(did, cid).await?;
+        Err(refusal)
+    }
+
+    /// Has an object removed that was stored and has no row, or is taken down.
+    async fn take_back(&self, did: &Did, cid: Cid) -> sqlx::Result<()> {
+        let mut conn = self.pool.acquire().await?;
+        if store::find_bars(&mut conn, did, cid).await?.taken_down {
+            return jobs::enqueue(&mut conn, &PlaceObject { did: did.clone(), cid, again: false }).await;
+        }
+        store::upsert_deletion(&mut conn, did, cid).await
     }
 
     /// Fails if these bytes may not come in for this DID now.

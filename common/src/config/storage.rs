@@ -49,6 +49,12 @@ pub struct BlobConfig {
     /// How long an upload that no record refers to is kept. `PDS_BLOB_UNREFERENCED_TTL`, in milliseconds, default 24 h, at
     /// least an hour.
     pub unreferenced_ttl: Duration,
+    /// How long a blob is kept that lost its last reference. `PDS_BLOB_DEREFERENCED_TTL`, in milliseconds, default 24 h, at
+    /// least an hour.
+    pub dereferenced_ttl: Duration,
+    /// How long either is kept in quarantine after that, where only an operator, or a new reference or upload, gets it
+    /// from. `PDS_BLOB_QUARANTINE`, in milliseconds, default 7 days; 0 for not at all.
+    pub quarantine: Duration,
     /// What is done with pictures that say more than they show. `PDS_BLOB_METADATA_POLICY`: `reject`, the default, `strip` or
     /// `allow`. An uploader may ask for `allow`.
     pub metadata_policy: MetadataPolicy,
@@ -86,12 +92,21 @@ impl FromStr for MetadataPolicy {
 
 impl BlobConfig {
     pub(super) fn read(reader: &mut Reader<'_>) -> Self {
-        let unreferenced_ttl = reader.millis("PDS_BLOB_UNREFERENCED_TTL").unwrap_or(Duration::from_hours(24));
-        if unreferenced_ttl < Duration::from_hours(1) {
-            reader.problem("PDS_BLOB_UNREFERENCED_TTL", "must be at least an hour, 3600000");
-        }
-        Self { unreferenced_ttl, metadata_policy: reader.parsed("PDS_BLOB_METADATA_POLICY").unwrap_or_default() }
+        let unreferenced_ttl = read_ttl(reader, "PDS_BLOB_UNREFERENCED_TTL");
+        let dereferenced_ttl = read_ttl(reader, "PDS_BLOB_DEREFERENCED_TTL");
+        let quarantine = reader.millis("PDS_BLOB_QUARANTINE").unwrap_or(Duration::from_hours(7 * 24));
+        let metadata_policy = reader.parsed("PDS_BLOB_METADATA_POLICY").unwrap_or_default();
+        Self { unreferenced_ttl, dereferenced_ttl, quarantine, metadata_policy }
     }
+}
+
+/// Shorter, and somebody who writes a long post loses the pictures.
+fn read_ttl(reader: &mut Reader<'_>, name: &str) -> Duration {
+    let ttl = reader.millis(name).unwrap_or(Duration::from_hours(24));
+    if ttl < Duration::from_hours(1) {
+        reader.problem(name, "must be at least an hour, 3600000");
+    }
+    ttl
 }
 
 /// Where blob bytes are kept; exactly one of the two must be chosen.

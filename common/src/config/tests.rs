@@ -149,7 +149,7 @@ fn every_bad_variable_is_named_at_once() {
 
 #[test]
 fn pairs_and_choices_are_checked() {
-    let cases: [(&[(&str, &str)], &str); 22] = [
+    let cases: [(&[(&str, &str)], &str); 23] = [
         (&[("PDS_SERVICE_DID", "did:bad")], "PDS_SERVICE_DID"),
         (&[("PDS_BSKY_APP_VIEW_URL", "https://a.net")], "PDS_BSKY_APP_VIEW_DID is required"),
         (&[("PDS_EMAIL_SMTP_URL", "smtp://a")], "PDS_EMAIL_SMTP_URL and PDS_EMAIL_FROM_ADDRESS"),
@@ -167,6 +167,7 @@ fn pairs_and_choices_are_checked() {
         (&[("PDS_LEXICON_AUTHORITY_DID", "x")], "PDS_LEXICON_AUTHORITY_DID"),
         (&[("PDS_BLOB_METADATA_POLICY", "keep")], "PDS_BLOB_METADATA_POLICY has a bad value: must be"),
         (&[("PDS_BLOB_UNREFERENCED_TTL", "86400")], "PDS_BLOB_UNREFERENCED_TTL must be at least an hour"),
+        (&[("PDS_BLOB_DEREFERENCED_TTL", "0")], "PDS_BLOB_DEREFERENCED_TTL must be at least an hour"),
         (&[("PDS_REDIS_SCRATCH_ADDRESS", "http://x")], "PDS_REDIS_SCRATCH_ADDRESS must be host, host:port or redis://"),
         (&[("PDS_REDIS_SCRATCH_ADDRESS", "redis://u:p@x")], "PDS_REDIS_SCRATCH_ADDRESS must not hold the password"),
         (&[("PDS_REDIS_SCRATCH_ADDRESS", "a,b")], "PDS_REDIS_SCRATCH_ADDRESS has several nodes"),

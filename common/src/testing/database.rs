@@ -70,6 +70,27 @@ impl TestDb {
         query.fetch_all(&mut admin).await.expect("the test server obeys");
     }
 
+    /// Waits until no session is in a statement or a transaction.
+    ///
+    /// # Panics
+    /// If the server refuses.
+    pub async fn until_idle(&self) {
+        let is_idle = async || {
+            let query = sqlx::query_scalar!(
+                r#"
+                    SELECT NOT EXISTS (
+                        SELECT FROM pg_stat_activity WHERE datname = $1 AND state <> 'idle' AND pid <> pg_backend_pid()
+                    ) AS "is_idle!"
+                "#,
+                self.name,
+            );
+            query.fetch_one(&self.pool).await.expect("the list of sessions")
+        };
+        while !is_idle().await {
+            tokio::task::yield_now().await;
+        }
+    }
+
     /// Waits until a session waits for a lock that another one holds.
     ///
     /// # Panics

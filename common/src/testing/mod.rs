@@ -3,6 +3,7 @@
 #![expect(clippy::expect_used, reason = "a test ends where its surroundings fail")]
 
 mod archive;
+pub mod blobs;
 pub mod damage;
 mod database;
 mod executor;

@@ -398,13 +398,22 @@ pub async fn take_blob_down(pool: &PgPool, cid: Cid) {
     query.execute(pool).await.expect("an update");
 }
 
-/// Makes uploads, and deletions of blobs, so much older.
+/// Makes all that is noted of blobs so much older, and the jobs that wait for their time.
 ///
 /// # Panics
 /// If Postgres refuses.
 pub async fn age_blobs(pool: &PgPool, by: Duration) {
     let seconds = by.as_secs_f64();
-    let query = sqlx::query!("UPDATE blob SET created_at = created_at - make_interval(secs => $1)", seconds);
+    let query = sqlx::query!(
+        r#"
+            UPDATE blob
+            SET created_at = created_at - make_interval(secs => $1), delete_after = delete_after - make_interval(secs => $1)
+        "#,
+        seconds,
+    );
+    query.execute(pool).await.expect("an update");
+    let query =
+        sqlx::query!("UPDATE blob_dereference SET created_at = created_at - make_interval(secs => $1)", seconds);
     query.execute(pool).await.expect("an update");
     let query = sqlx::query!(
         r#"
@@ -413,6 +422,8 @@ pub async fn age_blobs(pool: &PgPool, by: Duration) {
         "#,
         seconds,
     );
+    query.execute(pool).await.expect("an update");
+    let query = sqlx::query!("UPDATE job SET run_at = run_at - make_interval(secs => $1)", seconds);
     query.execute(pool).await.expect("an update");
 }
 

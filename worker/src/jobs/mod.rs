@@ -1,5 +1,6 @@
 //! What workers do: one file for each kind of work.
 
+mod blob_sample;
 mod deleted_accounts;
 mod delivery;
 mod event_retention;
@@ -7,13 +8,16 @@ mod expired_tokens;
 mod import_leftovers;
 mod old_documents;
 mod overdue_accounts;
+mod place_object;
 mod send_code;
 mod send_moderation_mail;
 mod unannounced_changes;
 mod unfinished_changes;
 mod unused_blobs;
 
+pub use blob_sample::BlobChecks;
 use common::account::{SendCode, SendModerationMail};
+use common::blob::PlaceObject;
 
 use crate::runner::{Kind, Work};
 
@@ -21,6 +25,7 @@ use crate::runner::{Kind, Work};
 pub fn all() -> Work {
     Work {
         schedules: vec![
+            blob_sample::SCHEDULE,
             deleted_accounts::SCHEDULE,
             event_retention::SCHEDULE,
             expired_tokens::SCHEDULE,
@@ -31,6 +36,6 @@ pub fn all() -> Work {
             unfinished_changes::SCHEDULE,
             unused_blobs::SCHEDULE,
         ],
-        kinds: vec![Kind::of::<SendCode>(), Kind::of::<SendModerationMail>()],
+        kinds: vec![Kind::of::<PlaceObject>(), Kind::of::<SendCode>(), Kind::of::<SendModerationMail>()],
     }
 }

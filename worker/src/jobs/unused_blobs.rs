@@ -17,5 +17,5 @@ pub(super) const SCHEDULE: Schedule = Schedule {
 /// Safe to run twice and to drop: each step stands by itself.
 async fn run(context: Context) -> anyhow::Result<Report> {
     let collected = context.blob_collector.collect().await?;
-    Ok(Report { text: collected.to_string(), is_news: collected.blobs > 0 || collected.objects > 0 })
+    Ok(Report { text: collected.to_string(), is_news: !collected.is_empty() })
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use common::account::Accounts;
+use common::blob::{BlobChecker, Objects};
 use common::clock::Clock;
 use common::config::Config;
 use common::db::{self, PgPool, PoolSettings, SchemaError};
@@ -55,9 +56,13 @@ pub async fn run() -> anyhow::Result<()> {
         Some(port) => Some(bind(config.deployment.bind, port).await.context("cannot use PDS_METRICS_PORT")?),
         None => None,
     };
+    let objects = Objects::from_config(&config.blobstore);
     let context = Context {
         lifecycle: services::lifecycle(&config, &clock, &database)?,
-        blob_collector: services::blob_collector(&config, &database),
+        blob_collector: services::blob_collector(&config, &objects, &database),
+        blob_checker: BlobChecker::new(database.clone(), objects.clone()),
+        blob_checks: Arc::default(),
+        blobs: services::blobs(objects, &database),
         sessions: Sessions::new(database.clone(), clock.clone()),
         deleted_accounts: DeletedAccounts::new(&database),
         announcements: Announcements::new(database.clone(), clock.clone()),

@@ -9,6 +9,7 @@ use axum::http::{StatusCode, header::CONTENT_TYPE};
 use axum::response::IntoResponse;
 use axum::routing::get;
 use axum::{Router, serve};
+use common::blob::CollectorCounts;
 use common::clock::Clock;
 use common::db::PgPool;
 use common::jobs::{Jobs, Outcome, QueueDepth};
@@ -16,6 +17,8 @@ use common::sequencer::Sequencer;
 use common::telemetry::metrics::{self, Counter, Exposition, Gauge, Histogram};
 use tokio::net::TcpListener;
 use tokio::time::timeout;
+
+use crate::jobs::BlobChecks;
 
 use super::{Context, Kind, Schedule};
 
@@ -34,6 +37,8 @@ struct Inner {
     jobs: Jobs,
     sequencer: Sequencer,
     database: PgPool,
+    collected: Arc<CollectorCounts>,
+    blob_checks: Arc<BlobChecks>,
 }
 
 /// The runs of one schedule in this worker.
@@ -97,6 +102,8 @@ impl Monitor {
             kinds: kinds.iter().map(|kind| (kind.name, Arc::clone(&kind.counts))).collect(),
             jobs: Jobs::new(database.clone()),
             sequencer: context.sequencer.clone(),
+            collected: context.blob_collector.counts(),
+            blob_checks: Arc::clone(&context.blob_checks),
             database: database.clone(),
         }))
     }
@@ -124,6 +131,8 @@ impl Monitor {
         let mut text = Exposition::default();
         self.write_schedules(&mut text);
         self.write_jobs(&mut text);
+        self.0.collected.write(&mut text);
+        self.0.blob_checks.write(&mut text);
         if let Ok(Ok(depths)) = timeout(PATIENCE, jobs.depths()).await {
             self.write_depths(&mut text, &depths);
         }

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::account::Accounts;
-use common::blob::Collector;
+use common::blob::{BlobChecker, Blobs, Collector};
 use common::clock::Clock;
 use common::config::Config;
 use common::db::{Error, PgPool};
@@ -32,6 +32,7 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use crate::jobs::BlobChecks;
 use crate::mail::Mailer;
 pub use job::{JobError, Kind, Run};
 use metrics::Counts;
@@ -70,8 +71,14 @@ pub struct Context {
     pub import_leftovers: ImportLeftovers,
     /// Changes of DIDs, and telling the network of them.
     pub announcements: Announcements,
+    /// Blobs.
+    pub blobs: Blobs,
     /// What removes blobs that nobody will need.
     pub blob_collector: Collector,
+    /// What compares blobs with their CIDs.
+    pub blob_checker: BlobChecker,
+    /// What it found.
+    pub blob_checks: Arc<BlobChecks>,
 }
 
 /// Everything a worker does.

@@ -1,58 +1,69 @@
-//! Removing blobs that nobody will need: uploads that no record came to refer to, and those of deleted accounts.
+//! Removing blobs that nobody will need: uploads that no record came to refer to, what lost its last reference, and the
+//! blobs of deleted accounts.
 //!
-//! Bytes cannot be deleted in the transaction that deletes their row, and somebody may be uploading the same again. So a blob
-//! goes in three steps:
+//! A blob goes in steps, each of which looks at it anew, under a lock of its row:
 //!
-//! 1. Its row goes, and one of `blob_deletion` comes. From here on it is missing, and an upload of it is told to come again.
-//! 2. A minute later its bytes go, unless the account has the blob again: by then an upload that did not see the row of
-//!    `blob_deletion` has ended, and what it stored can be seen.
-//! 3. Ten minutes later the row of `blob_deletion` goes: by then no request to delete the bytes can be on its way any more.
+//! 1. An upload that no record refers to is *quarantined* some time after it, and what lost its last reference some time
+//!    after that ([`Grace`]): its row says when it will be given up. Nothing else changes. Whoever refers to it or uploads
+//!    it again has it back as it was.
+//! 2. When its time is up it is *given up*: its row goes, and one of `blob_deletion` comes. From here on it is missing, and
+//!    an upload of it is told to come again. The blobs of a deleted account begin here: nothing could refer to them again.
+//! 3. A minute later its bytes go, unless the account has the blob again. By then a statement that did not see the row of
+//!    `blob_deletion` has ended: none takes longer than half of that.
+//! 4. Ten minutes later the row of `blob_deletion` goes: by then no request to delete the bytes can be on its way any more.
+//!
+//! What is taken down stays, so that it can be restored, and because its mark keeps it from being uploaded again.
 //!
 //! A worker that is killed leaves the rest to the next one.
 
+mod doomed;
+mod forecast;
+mod report;
 mod store;
 #[cfg(test)]
 mod tests;
 
-use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
-use atproto::data::Cid;
 use atproto::syntax::Did;
 use sqlx::PgConnection;
-use tokio::time::Instant;
 
-use super::{ObjectId, Objects, StoreError};
+use super::{Objects, StoreError};
+use crate::config::BlobConfig;
 use crate::db::{AccountId, PgPool};
+pub use forecast::Forecast;
+pub use report::{Collected, CollectorCounts, Tally};
 
 /// Rows that one transaction takes.
 const STEP: i64 = 500;
-/// Objects that one run deletes.
-const OBJECTS: i64 = 2_000;
-/// How long a run may go on with what it read. Much shorter than the rows of `blob_deletion` stay.
-const PATIENCE: Duration = Duration::from_mins(3);
 
-/// Removes blobs; see the module.
+/// How long what nobody needs is kept.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Grace {
+    /// An upload that no record came to refer to.
+    pub unreferenced: Duration,
+    /// A blob that lost its last reference.
+    pub dereferenced: Duration,
+    /// Either, in quarantine after that.
+    pub quarantine: Duration,
+}
+
+impl Grace {
+    /// As the settings say.
+    pub fn from_config(config: &BlobConfig) -> Self {
+        let &BlobConfig { unreferenced_ttl, dereferenced_ttl, quarantine, .. } = config;
+        Self { unreferenced: unreferenced_ttl, dereferenced: dereferenced_ttl, quarantine }
+    }
+}
+
+/// Removes blobs; see the module. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Collector {
     pool: PgPool,
     objects: Objects,
-    ttl: Duration,
-}
-
-/// What a run did.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Collected {
-    /// Blobs that were given up.
-    pub blobs: usize,
-    /// Objects that were deleted, of these or earlier ones.
-    pub objects: usize,
-}
-
-impl fmt::Display for Collected {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "gave {} unused uploads up and deleted {} objects", self.blobs, self.objects)
-    }
+    grace: Grace,
+    counts: Arc<CollectorCounts>,
 }
 
 /// Why a run did not get to its end.
@@ -62,7 +73,7 @@ pub enum CollectError {
     #[error("the blob store did not delete {failed} objects")]
     Store {
         /// How many.
-        failed: usize,
+        failed: u64,
         /// What it said of the last one.
         source: StoreError,
     },
@@ -71,16 +82,15 @@ pub enum CollectError {
     Storage(#[from] sqlx::Error),
 }
 
-/// A blob whose bytes are to go.
-struct Doomed {
-    did: Did,
-    cid: Cid,
-}
-
 impl Collector {
-    /// Gives up what no record of an account refers to `ttl` after its upload.
-    pub fn new(pool: PgPool, objects: Objects, ttl: Duration) -> Self {
-        Self { pool, objects, ttl }
+    /// Removes blobs of `pool`'s database, whose bytes are in `objects`.
+    pub fn new(pool: PgPool, objects: Objects, grace: Grace) -> Self {
+        Self { pool, objects, grace, counts: Arc::default() }
+    }
+
+    /// What it has done so far, for metrics.
+    pub fn counts(&self) -> Arc<CollectorCounts> {
+        Arc::clone(&self.counts)
     }
 
     /// Does one run. Safe to drop, and to run twice at once.
@@ -88,53 +98,76 @@ impl Collector {
     /// # Errors
     /// What can be done is done also if the store fails.
     pub async fn collect(&self) -> Result<Collected, CollectError> {
-        let blobs = self.give_up_unused().await?;
-        let objects = self.delete_objects().await?;
+        let mut collected = Collected { quarantined: self.quarantine_unused().await?, ..Collected::default() };
+        collected.quarantined += self.quarantine_dereferenced().await?;
+        collected.given_up = self.give_up_expired().await?;
+        collected.objects = self.delete_objects().await?;
         store::delete_done(&mut *self.pool.acquire().await?).await?;
-        Ok(Collected { blobs, objects })
+        Ok(collected)
     }
 
-    async fn give_up_unused(&self) -> sqlx::Result<usize> {
-        let mut given_up = 0;
+    /// What a run would do now.
+    pub async fn forecast(&self) -> sqlx::Result<Forecast> {
+        store::forecast(&mut *self.pool.acquire().await?, &self.grace).await
+    }
+
+    async fn quarantine_unused(&self) -> sqlx::Result<Tally> {
+        let mut total = Tally::default();
         loop {
             let mut conn = self.pool.acquire().await?;
             let mut transaction = conn.begin().await?;
-            let unused = store::lock_unused(&mut transaction, self.ttl, STEP).await?;
+            let unused = store::lock_unused(&mut transaction, self.grace.unreferenced, STEP).await?;
             // Looked for in statements after the lock: see `common::blob`.
             store::update_used(&mut transaction, &unused).await?;
-            given_up += store::give_up_unused(&mut transaction, &unused).await?;
+            let step = store::quarantine(&mut transaction, &unused, self.grace.quarantine).await?;
             transaction.commit().await?;
-            if i64::try_from(unused.len()).is_ok_and(|found| found < STEP) {
-                return Ok(given_up);
+            self.counts.quarantined.add(step);
+            total += step;
+            if is_last(unused.len()) {
+                return Ok(total);
             }
         }
     }
 
-    async fn delete_objects(&self) -> Result<usize, CollectError> {
-        let started = Instant::now();
-        store::delete_revived(&mut *self.pool.acquire().await?).await?;
-        let doomed = store::list_doomed(&mut *self.pool.acquire().await?, OBJECTS).await?;
-        let (mut deleted, mut failed, mut last) = (0, 0, None);
-        for Doomed { did, cid } in doomed {
-            if started.elapsed() > PATIENCE {
-                break;
+    async fn quarantine_dereferenced(&self) -> sqlx::Result<Tally> {
+        let mut total = Tally::default();
+        loop {
+            let mut conn = self.pool.acquire().await?;
+            let mut transaction = conn.begin().await?;
+            let noted = store::take_dereferenced(&mut transaction, self.grace.dereferenced, STEP).await?;
+            let locked = store::lock_permanent(&mut transaction, &noted).await?;
+            store::note_again(&mut transaction, &noted, &locked).await?;
+            let unused = store::list_unused(&mut transaction, &locked).await?;
+            let step = store::quarantine(&mut transaction, &unused, self.grace.quarantine).await?;
+            transaction.commit().await?;
+            self.counts.quarantined.add(step);
+            total += step;
+            if is_last(noted.len()) {
+                return Ok(total);
             }
-            match self.objects.delete(ObjectId { did: &did, cid }).await {
-                Ok(()) => {
-                    store::update_deleted(&mut *self.pool.acquire().await?, &did, cid).await?;
-                    deleted += 1;
-                }
-                Err(error) => {
-                    failed += 1;
-                    last = Some(error);
-                }
-            }
-        }
-        match last {
-            None => Ok(deleted),
-            Some(source) => Err(CollectError::Store { failed, source }),
         }
     }
+
+    async fn give_up_expired(&self) -> sqlx::Result<Tally> {
+        let mut total = Tally::default();
+        loop {
+            let mut conn = self.pool.acquire().await?;
+            let mut transaction = conn.begin().await?;
+            let expired = store::lock_expired(&mut transaction, STEP).await?;
+            store::update_used(&mut transaction, &expired).await?;
+            let step = store::give_up_expired(&mut transaction, &expired).await?;
+            transaction.commit().await?;
+            self.counts.given_up.add(step);
+            total += step;
+            if is_last(expired.len()) {
+                return Ok(total);
+            }
+        }
+    }
+}
+
+fn is_last(found: usize) -> bool {
+    i64::try_from(found).is_ok_and(|found| found < STEP)
 }
 
 /// Gives up some blobs of a deleted account, at most `limit`; gives how many. Its DID names their bytes.

@@ -2,34 +2,36 @@
 
 use std::time::Duration;
 
-use atproto::data::Cid;
 use atproto::syntax::Did;
 use sqlx::PgConnection;
 
-use super::Doomed;
+use super::Grace;
+use super::doomed::Doomed;
+use super::forecast::Forecast;
+use super::report::Tally;
 use crate::db::{AccountId, CidColumn, TextColumn};
 
-/// A blob that no record referred to when it was last looked at.
-pub(super) struct Unused {
+/// A blob, by its row.
+#[derive(PartialEq, Eq)]
+pub(super) struct Key {
     account: AccountId,
-    did: TextColumn<Did>,
     cid: CidColumn,
 }
 
 /// Locks uploads that are older than `ttl` and that no record is known to refer to, the oldest first. What others are at work
-/// on is left out, and so is what is taken down: the mark keeps it from being uploaded again.
-pub(super) async fn lock_unused(conn: &mut PgConnection, ttl: Duration, limit: i64) -> sqlx::Result<Vec<Unused>> {
+/// on is left out, and so is what is taken down.
+pub(super) async fn lock_unused(conn: &mut PgConnection, ttl: Duration, limit: i64) -> sqlx::Result<Vec<Key>> {
     sqlx::query_as!(
-        Unused,
+        Key,
         r#"
-            SELECT b.account_id AS "account: AccountId", a.did AS "did: TextColumn<Did>", b.cid AS "cid: CidColumn"
-            FROM blob b
-            JOIN account a ON a.id = b.account_id
-            WHERE b.state = 'temporary' AND b.takedown_ref IS NULL
-                AND b.created_at < clock_timestamp() - make_interval(secs => $1)
-            ORDER BY b.created_at
+            SELECT account_id AS "account: AccountId", cid AS "cid: CidColumn"
+            FROM blob
+            WHERE state = 'temporary' AND delete_after IS NULL AND takedown_ref IS NULL
+                AND created_at < clock_timestamp() - make_interval(secs => $1)
+                AND EXISTS (SELECT FROM account WHERE id = account_id)
+            ORDER BY created_at
             LIMIT $2
-            FOR UPDATE OF b SKIP LOCKED
+            FOR UPDATE OF blob SKIP LOCKED
         "#,
         ttl.as_secs_f64(),
         limit,
@@ -38,9 +40,112 @@ pub(super) async fn lock_unused(conn: &mut PgConnection, ttl: Duration, limit: i
     .await
 }
 
-/// Marks those that a record refers to after all: an upload and an import passed each other by.
-pub(super) async fn update_used(conn: &mut PgConnection, unused: &[Unused]) -> sqlx::Result<()> {
-    let (accounts, cids) = keys(unused);
+/// Takes notes of lost references that are older than `ttl`, the oldest first. Those that others are at work on are left out.
+pub(super) async fn take_dereferenced(conn: &mut PgConnection, ttl: Duration, limit: i64) -> sqlx::Result<Vec<Key>> {
+    sqlx::query_as!(
+        Key,
+        r#"
+            DELETE FROM blob_dereference
+            WHERE id = ANY (ARRAY (
+                SELECT id
+                FROM blob_dereference
+                WHERE created_at < clock_timestamp() - make_interval(secs => $1)
+                ORDER BY created_at
+                LIMIT $2
+                FOR UPDATE SKIP LOCKED
+            ))
+            RETURNING account_id AS "account: AccountId", cid AS "cid: CidColumn"
+        "#,
+        ttl.as_secs_f64(),
+        limit,
+    )
+    .fetch_all(conn)
+    .await
+}
+
+/// Locks those that a record referred to when it was last looked at. What others are at work on is left out. Of the others,
+/// the time of their upload decides.
+pub(super) async fn lock_permanent(conn: &mut PgConnection, noted: &[Key]) -> sqlx::Result<Vec<Key>> {
+    let (accounts, cids) = columns(noted);
+    sqlx::query_as!(
+        Key,
+        r#"
+            SELECT b.account_id AS "account: AccountId", b.cid AS "cid: CidColumn"
+            FROM (SELECT DISTINCT account_id, cid FROM unnest($1::bigint[], $2::bytea[]) AS n (account_id, cid)) n
+            JOIN blob b ON b.account_id = n.account_id AND b.cid = n.cid
+            WHERE b.state = 'permanent'
+            FOR UPDATE OF b SKIP LOCKED
+        "#,
+        &accounts,
+        &cids as _,
+    )
+    .fetch_all(conn)
+    .await
+}
+
+/// Notes those once more that are there but could not be locked: somebody is about to refer to them, or to upload them.
+pub(super) async fn note_again(conn: &mut PgConnection, noted: &[Key], locked: &[Key]) -> sqlx::Result<()> {
+    let held: Vec<&Key> = noted.iter().filter(|key| !locked.contains(key)).collect();
+    let (accounts, cids) = columns(held);
+    let query = sqlx::query!(
+        r#"
+            INSERT INTO blob_dereference (account_id, cid)
+            SELECT DISTINCT n.account_id, n.cid
+            FROM unnest($1::bigint[], $2::bytea[]) AS n (account_id, cid)
+            JOIN blob b ON b.account_id = n.account_id AND b.cid = n.cid
+            WHERE b.state = 'permanent'
+        "#,
+        &accounts,
+        &cids as _,
+    );
+    query.execute(conn).await?;
+    Ok(())
+}
+
+/// Of those that are locked, those that no record refers to and that did not lose another reference later. Not what is taken
+/// down.
+pub(super) async fn list_unused(conn: &mut PgConnection, locked: &[Key]) -> sqlx::Result<Vec<Key>> {
+    let (accounts, cids) = columns(locked);
+    sqlx::query_as!(
+        Key,
+        r#"
+            SELECT b.account_id AS "account: AccountId", b.cid AS "cid: CidColumn"
+            FROM unnest($1::bigint[], $2::bytea[]) AS l (account_id, cid)
+            JOIN blob b ON b.account_id = l.account_id AND b.cid = l.cid
+            WHERE b.takedown_ref IS NULL
+                AND NOT EXISTS (SELECT FROM record_blob r WHERE r.account_id = l.account_id AND r.cid = l.cid)
+                AND NOT EXISTS (SELECT FROM blob_dereference d WHERE d.account_id = l.account_id AND d.cid = l.cid)
+        "#,
+        &accounts,
+        &cids as _,
+    )
+    .fetch_all(conn)
+    .await
+}
+
+/// Locks what has been in quarantine for long enough. What others are at work on is left out, and so is what is taken down.
+pub(super) async fn lock_expired(conn: &mut PgConnection, limit: i64) -> sqlx::Result<Vec<Key>> {
+    sqlx::query_as!(
+        Key,
+        r#"
+            SELECT account_id AS "account: AccountId", cid AS "cid: CidColumn"
+            FROM blob
+            WHERE delete_after <= clock_timestamp() AND takedown_ref IS NULL
+                AND EXISTS (SELECT FROM account WHERE id = account_id)
+            ORDER BY delete_after
+            LIMIT $1
+            FOR UPDATE OF blob SKIP LOCKED
+        "#,
+        limit,
+    )
+    .fetch_all(conn)
+    .await
+}
+
+/// Marks those that a record refers to after all: an upload and an import passed each other by. That takes them out of
+/// quarantine.
+pub(super) async fn update_used(conn: &mut PgConnection, locked: &[Key]) -> sqlx::Result<()> {
+    let (accounts, cids) = columns(locked);
     let query = sqlx::query!(
         r#"
             UPDATE blob b
@@ -56,35 +161,61 @@ pub(super) async fn update_used(conn: &mut PgConnection, unused: &[Unused]) -> s
     Ok(())
 }
 
-/// Gives up those that are still unused; gives how many.
-pub(super) async fn give_up_unused(conn: &mut PgConnection, unused: &[Unused]) -> sqlx::Result<usize> {
-    let (accounts, cids) = keys(unused);
-    let dids: Vec<&str> = unused.iter().map(|blob| blob.did.0.as_str()).collect();
-    let rows = sqlx::query_scalar!(
+/// Puts those that are locked into quarantine for `window`, unless a record refers to them.
+pub(super) async fn quarantine(conn: &mut PgConnection, unused: &[Key], window: Duration) -> sqlx::Result<Tally> {
+    let (accounts, cids) = columns(unused);
+    sqlx::query_as!(
+        TallyColumns,
+        r#"
+            WITH quarantined AS (
+                UPDATE blob b
+                SET state = 'temporary', delete_after = clock_timestamp() + make_interval(secs => $3)
+                FROM unnest($1::bigint[], $2::bytea[]) AS u (account_id, cid)
+                WHERE b.account_id = u.account_id AND b.cid = u.cid
+                    AND NOT EXISTS (SELECT FROM record_blob r WHERE r.account_id = u.account_id AND r.cid = u.cid)
+                RETURNING b.size
+            )
+            SELECT count(*) AS "blobs!", coalesce(sum(size), 0)::bigint AS "bytes!" FROM quarantined
+        "#,
+        &accounts,
+        &cids as _,
+        window.as_secs_f64(),
+    )
+    .fetch_one(conn)
+    .await?
+    .tally()
+}
+
+/// Gives up those that are still in quarantine.
+pub(super) async fn give_up_expired(conn: &mut PgConnection, expired: &[Key]) -> sqlx::Result<Tally> {
+    let (accounts, cids) = columns(expired);
+    sqlx::query_as!(
+        TallyColumns,
         r#"
             WITH gone AS (
                 DELETE FROM blob b
-                USING unnest($1::bigint[], $2::text[], $3::bytea[]) AS u (account_id, did, cid)
-                WHERE b.account_id = u.account_id AND b.cid = u.cid AND b.state = 'temporary'
-                RETURNING u.did, u.cid
+                USING unnest($1::bigint[], $2::bytea[]) AS e (account_id, cid), account a
+                WHERE b.account_id = e.account_id AND b.cid = e.cid AND b.delete_after IS NOT NULL
+                    AND a.id = e.account_id
+                RETURNING a.did, b.cid, b.size
+            ), noted AS (
+                INSERT INTO blob_deletion (did, cid)
+                SELECT did, cid FROM gone
+                ON CONFLICT (did, cid) DO UPDATE SET created_at = excluded.created_at, deleted_at = NULL
             )
-            INSERT INTO blob_deletion (did, cid)
-            SELECT did, cid FROM gone
-            ON CONFLICT (did, cid) DO UPDATE SET created_at = excluded.created_at, deleted_at = NULL
-            RETURNING 1 AS "one!"
+            SELECT count(*) AS "blobs!", coalesce(sum(size), 0)::bigint AS "bytes!" FROM gone
         "#,
         &accounts,
-        &dids as _,
         &cids as _,
     )
-    .fetch_all(conn)
-    .await?;
-    Ok(rows.len())
+    .fetch_one(conn)
+    .await?
+    .tally()
 }
 
 /// As [`super::give_up`].
 pub(super) async fn give_up(conn: &mut PgConnection, account: AccountId, did: &Did, limit: i64) -> sqlx::Result<u64> {
-    let query = sqlx::query!(
+    let query = sqlx::query_scalar!(
         r#"
             WITH gone AS (
                 DELETE FROM blob
@@ -92,16 +223,22 @@ pub(super) async fn give_up(conn: &mut PgConnection, account: AccountId, did: &D
                     AND cid IN (SELECT cid FROM blob WHERE account_id = $1 ORDER BY cid LIMIT $3)
                     AND NOT EXISTS (SELECT FROM account WHERE id = $1)
                 RETURNING cid
+            ), noted AS (
+                INSERT INTO blob_deletion (did, cid)
+                SELECT $2, gone.cid
+                FROM gone
+                WHERE NOT EXISTS (
+                    SELECT FROM account a JOIN blob b ON b.account_id = a.id WHERE a.did = $2 AND b.cid = gone.cid
+                )
+                ON CONFLICT (did, cid) DO UPDATE SET created_at = excluded.created_at, deleted_at = NULL
             )
-            INSERT INTO blob_deletion (did, cid)
-            SELECT $2, cid FROM gone
-            ON CONFLICT (did, cid) DO UPDATE SET created_at = excluded.created_at, deleted_at = NULL
+            SELECT count(*) AS "count!" FROM gone
         "#,
         account.get(),
         did.as_str(),
         limit,
     );
-    Ok(query.execute(conn).await?.rows_affected())
+    count(query.fetch_one(conn).await?)
 }
 
 /// Forgets deletions, before their bytes went, of what an account has again.
@@ -123,7 +260,7 @@ pub(super) async fn delete_revived(conn: &mut PgConnection) -> sqlx::Result<()> 
 pub(super) async fn list_doomed(conn: &mut PgConnection, limit: i64) -> sqlx::Result<Vec<Doomed>> {
     let rows = sqlx::query!(
         r#"
-            SELECT d.did AS "did: TextColumn<Did>", d.cid AS "cid: CidColumn"
+            SELECT d.did AS "did: TextColumn<Did>", d.cid AS "cid: CidColumn", d.created_at
             FROM blob_deletion d
             WHERE d.deleted_at IS NULL AND d.created_at < clock_timestamp() - interval '1 minute'
                 AND NOT EXISTS (
@@ -136,15 +273,16 @@ pub(super) async fn list_doomed(conn: &mut PgConnection, limit: i64) -> sqlx::Re
     )
     .fetch_all(conn)
     .await?;
-    Ok(rows.into_iter().map(|row| Doomed { did: row.did.0, cid: row.cid.0 }).collect())
+    Ok(rows.into_iter().map(|row| Doomed { did: row.did.0, cid: row.cid.0, created_at: row.created_at }).collect())
 }
 
-/// Notes that the bytes of a blob are gone.
-pub(super) async fn update_deleted(conn: &mut PgConnection, did: &Did, cid: Cid) -> sqlx::Result<()> {
+/// Notes that the bytes of a blob are gone, unless it was given up once more meanwhile.
+pub(super) async fn update_deleted(conn: &mut PgConnection, blob: &Doomed) -> sqlx::Result<()> {
     let query = sqlx::query!(
-        "UPDATE blob_deletion SET deleted_at = clock_timestamp() WHERE did = $1 AND cid = $2",
-        did.as_str(),
-        cid.as_bytes(),
+        "UPDATE blob_deletion SET deleted_at = clock_timestamp() WHERE did = $1 AND cid = $2 AND created_at = $3",
+        blob.did.as_str(),
+        blob.cid.as_bytes(),
+        blob.created_at,
     );
     query.execute(conn).await?;
     Ok(())
@@ -157,6 +295,97 @@ pub(super) async fn delete_done(conn: &mut PgConnection) -> sqlx::Result<()> {
     Ok(())
 }
 
-fn keys(unused: &[Unused]) -> (Vec<i64>, Vec<&[u8]>) {
-    unused.iter().map(|blob| (blob.account.get(), blob.cid.0.as_bytes().as_slice())).unzip()
+/// As [`super::Collector::forecast`].
+pub(super) async fn forecast(conn: &mut PgConnection, grace: &Grace) -> sqlx::Result<Forecast> {
+    Ok(Forecast {
+        unreferenced: tally_unreferenced(conn, grace.unreferenced).await?,
+        dereferenced: tally_dereferenced(conn, grace.dereferenced).await?,
+        quarantined: tally_quarantined(conn, false).await?,
+        expired: tally_quarantined(conn, true).await?,
+        objects: count_doomed(conn).await?,
+    })
+}
+
+async fn tally_unreferenced(conn: &mut PgConnection, ttl: Duration) -> sqlx::Result<Tally> {
+    sqlx::query_as!(
+        TallyColumns,
+        r#"
+            SELECT count(*) AS "blobs!", coalesce(sum(b.size), 0)::bigint AS "bytes!"
+            FROM blob b
+            WHERE b.state = 'temporary' AND b.delete_after IS NULL AND b.takedown_ref IS NULL
+                AND b.created_at < clock_timestamp() - make_interval(secs => $1)
+                AND EXISTS (SELECT FROM account WHERE id = b.account_id)
+                AND NOT EXISTS (SELECT FROM record_blob r WHERE r.account_id = b.account_id AND r.cid = b.cid)
+        "#,
+        ttl.as_secs_f64(),
+    )
+    .fetch_one(conn)
+    .await?
+    .tally()
+}
+
+async fn tally_dereferenced(conn: &mut PgConnection, ttl: Duration) -> sqlx::Result<Tally> {
+    sqlx::query_as!(
+        TallyColumns,
+        r#"
+            SELECT count(*) AS "blobs!", coalesce(sum(b.size), 0)::bigint AS "bytes!"
+            FROM (
+                SELECT account_id, cid, max(created_at) AS last
+                FROM blob_dereference
+                GROUP BY account_id, cid
+            ) d
+            JOIN blob b ON b.account_id = d.account_id AND b.cid = d.cid
+            WHERE d.last < clock_timestamp() - make_interval(secs => $1)
+                AND b.state = 'permanent' AND b.takedown_ref IS NULL
+                AND NOT EXISTS (SELECT FROM record_blob r WHERE r.account_id = b.account_id AND r.cid = b.cid)
+        "#,
+        ttl.as_secs_f64(),
+    )
+    .fetch_one(conn)
+    .await?
+    .tally()
+}
+
+/// What is in quarantine, or only what has been there for long enough and is to go.
+async fn tally_quarantined(conn: &mut PgConnection, expired: bool) -> sqlx::Result<Tally> {
+    sqlx::query_as!(
+        TallyColumns,
+        r#"
+            SELECT count(*) AS "blobs!", coalesce(sum(b.size), 0)::bigint AS "bytes!"
+            FROM blob b
+            WHERE b.delete_after IS NOT NULL AND (
+                NOT $1 OR b.delete_after <= clock_timestamp() AND b.takedown_ref IS NULL
+                    AND EXISTS (SELECT FROM account WHERE id = b.account_id)
+                    AND NOT EXISTS (SELECT FROM record_blob r WHERE r.account_id = b.account_id AND r.cid = b.cid)
+            )
+        "#,
+        expired,
+    )
+    .fetch_one(conn)
+    .await?
+    .tally()
+}
+
+async fn count_doomed(conn: &mut PgConnection) -> sqlx::Result<u64> {
+    let query = sqlx::query_scalar!(r#"SELECT count(*) AS "count!" FROM blob_deletion WHERE deleted_at IS NULL"#);
+    count(query.fetch_one(conn).await?)
+}
+
+struct TallyColumns {
+    blobs: i64,
+    bytes: i64,
+}
+
+impl TallyColumns {
+    fn tally(self) -> sqlx::Result<Tally> {
+        Ok(Tally { blobs: count(self.blobs)?, bytes: count(self.bytes)? })
+    }
+}
+
+fn count(column: i64) -> sqlx::Result<u64> {
+    u64::try_from(column).map_err(|error| sqlx::Error::Decode(error.into()))
+}
+
+fn columns<'a>(keys: impl IntoIterator<Item = &'a Key>) -> (Vec<i64>, Vec<&'a [u8]>) {
+    keys.into_iter().map(|key| (key.account.get(), key.cid.0.as_bytes().as_slice())).unzip()
 }

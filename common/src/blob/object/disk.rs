@@ -1,23 +1,28 @@
 //! Objects in a folder of this machine: for one machine, or for replicas that share its disk.
 
-use std::fs::{self, File};
+use std::fs::{self, DirEntry, File};
 use std::io::{self, ErrorKind, Read as _, Seek as _, SeekFrom, Write as _};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+use atproto::syntax::Did;
 use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
 use tempfile::NamedTempFile;
 use tokio::io::AsyncReadExt as _;
+use tokio::sync::mpsc::Sender;
 use tokio::task::spawn_blocking;
 use tokio_util::io::ReaderStream;
 
+use super::list::{Listed, PAGE, Page};
 use super::spool::{Content, ContentBytes};
 use super::{Area, CheckError, Object, ObjectId, StoreError};
 use crate::config::DiskConfig;
 
 /// Bytes that are read at a time: most pictures at once, each read being a way to another thread and back.
 const CHUNK: usize = 256 * 1024;
+/// The folder of what is taken down, below that of the others.
+const QUARANTINE: &str = "quarantine";
 
 /// The folder.
 #[derive(Debug)]
@@ -60,8 +65,13 @@ impl Folder {
         stored.map_err(StoreError::failed)?.map_err(StoreError::from)
     }
 
-    pub(super) async fn get(&self, id: ObjectId<'_>, range: Option<Range<u64>>) -> Result<Option<Object>, StoreError> {
-        let path = self.path(id, Area::InUse);
+    pub(super) async fn get(
+        &self,
+        id: ObjectId<'_>,
+        area: Area,
+        range: Option<Range<u64>>,
+    ) -> Result<Option<Object>, StoreError> {
+        let path = self.path(id, area);
         let opened = spawn_blocking(move || open(&path, range)).await.map_err(StoreError::failed)?;
         let Some(Opened { len, front, rest }) = present(opened)? else { return Ok(None) };
         let left = len - front.len() as u64;
@@ -75,8 +85,8 @@ impl Folder {
         Ok(Some(Object { len, bytes }))
     }
 
-    pub(super) async fn size(&self, id: ObjectId<'_>) -> Result<Option<u64>, StoreError> {
-        let found = tokio::fs::metadata(self.path(id, Area::InUse)).await;
+    pub(super) async fn size(&self, id: ObjectId<'_>, area: Area) -> Result<Option<u64>, StoreError> {
+        let found = tokio::fs::metadata(self.path(id, area)).await;
         Ok(present(found)?.map(|metadata| metadata.len()))
     }
 
@@ -85,22 +95,31 @@ impl Folder {
         Ok(())
     }
 
-    pub(super) async fn move_object(&self, id: ObjectId<'_>, from: Area, to: Area) -> Result<bool, StoreError> {
-        let (from, to) = (self.path(id, from), self.path(id, to));
-        let moved = spawn_blocking(move || {
-            fs::metadata(&from)?;
-            make_folder_of(&to)?;
-            fs::rename(&from, &to)?;
-            sync_folder_of(&to)
+    pub(super) async fn copy(&self, id: ObjectId<'_>, from: Area, to: Area) -> Result<bool, StoreError> {
+        let (from, to, uploads) = (self.path(id, from), self.path(id, to), self.uploads());
+        let copied = spawn_blocking(move || copy(&from, &to, &uploads)).await.map_err(StoreError::failed)?;
+        Ok(present(copied)?.is_some())
+    }
+
+    /// Sends all objects in pages, until nobody listens any more.
+    pub(super) fn list(&self, pages: Sender<Result<Page, StoreError>>) {
+        let DiskConfig { location, tmp_location } = self.config.clone();
+        spawn_blocking(move || {
+            let mut walk = Walk { pages, page: Page::default(), skipped: [location.join(QUARANTINE), tmp_location] };
+            let walked = walk.folder(&location).and_then(|()| walk.folder(&location.join(QUARANTINE)));
+            let last = match walked {
+                Ok(()) => Ok(walk.page),
+                // Also if nobody listens; then nobody hears of this either.
+                Err(error) => Err(error.into()),
+            };
+            let _ = walk.pages.blocking_send(last);
         });
-        let moved = moved.await.map_err(StoreError::failed)?;
-        Ok(present(moved)?.is_some())
     }
 
     fn path(&self, id: ObjectId<'_>, area: Area) -> PathBuf {
         let location = match area {
             Area::InUse => self.config.location.clone(),
-            Area::Quarantine => self.config.location.join("quarantine"),
+            Area::Quarantine => self.config.location.join(QUARANTINE),
         };
         // A DID has no slash and begins with `did:`, so it is a name, and no other than those of accounts.
         location.join(id.did.as_str()).join(id.cid.to_string())
@@ -109,10 +128,14 @@ impl Folder {
 
 /// What is not there is no error.
 fn present<T>(result: io::Result<T>) -> Result<Option<T>, StoreError> {
+    Ok(found(result)?)
+}
+
+fn found<T>(result: io::Result<T>) -> io::Result<Option<T>> {
     match result {
         Ok(found) => Ok(Some(found)),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error.into()),
+        Err(error) => Err(error),
     }
 }
 
@@ -130,6 +153,78 @@ fn store(target: &Path, uploads: &Path, bytes: ContentBytes) -> io::Result<()> {
     make_folder_of(target)?;
     file.persist(target).map_err(|error| error.error)?;
     sync_folder_of(target)
+}
+
+/// Gives a file another name as well. Nobody ever writes into a file that has its name, so both may share their bytes; where
+/// the file system knows no such names, they are copied.
+fn copy(from: &Path, to: &Path, uploads: &Path) -> io::Result<()> {
+    let mut source = File::open(from)?;
+    make_folder_of(to)?;
+    match fs::hard_link(from, to) {
+        Err(error) if matches!(error.kind(), ErrorKind::AlreadyExists | ErrorKind::NotFound) => {}
+        Err(_) => {
+            let mut file = NamedTempFile::with_prefix_in("copy-", uploads)?;
+            io::copy(&mut source, &mut file)?;
+            file.as_file().sync_all()?;
+            file.persist(to).map_err(|error| error.error)?;
+        }
+        Ok(()) => {}
+    }
+    // Whoever deleted it meanwhile had a reason.
+    fs::metadata(to)?;
+    sync_folder_of(to)
+}
+
+/// A walk through all objects.
+struct Walk {
+    pages: Sender<Result<Page, StoreError>>,
+    page: Page,
+    skipped: [PathBuf; 2],
+}
+
+impl Walk {
+    /// Goes through the accounts' folders in one.
+    fn folder(&mut self, folder: &Path) -> io::Result<()> {
+        for entry in entries(folder)? {
+            let path = entry?.path();
+            if self.skipped.contains(&path) {
+                continue;
+            }
+            match name(&path).and_then(|name| name.parse::<Did>().ok()) {
+                Some(did) => self.account(&did, &path)?,
+                None => self.page.foreign += 1,
+            }
+        }
+        Ok(())
+    }
+
+    fn account(&mut self, did: &Did, folder: &Path) -> io::Result<()> {
+        for entry in entries(folder)? {
+            let path = entry?.path();
+            let Some(cid) = name(&path).and_then(|name| name.parse().ok()) else {
+                self.page.foreign += 1;
+                continue;
+            };
+            // Deleted while we looked.
+            let Some(metadata) = found(fs::metadata(&path))? else { continue };
+            let modified = metadata.modified()?.into();
+            self.page.objects.push(Listed { did: did.clone(), cid, size: metadata.len(), modified });
+            if self.page.objects.len() >= PAGE {
+                let page = std::mem::take(&mut self.page);
+                self.pages.blocking_send(Ok(page)).map_err(io::Error::other)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What is in a folder; nothing if there is none.
+fn entries(folder: &Path) -> io::Result<impl Iterator<Item = io::Result<DirEntry>>> {
+    Ok(found(fs::read_dir(folder))?.into_iter().flatten())
+}
+
+fn name(path: &Path) -> Option<&str> {
+    path.file_name()?.to_str()
 }
 
 /// Makes the folder that a file will be in.

@@ -5,6 +5,8 @@
 //! | in use | `blocks/<did>/<cid>` | `<location>/<did>/<cid>` |
 //! | taken down | `quarantine/<did>/<cid>` | `<location>/quarantine/<did>/<cid>` |
 //!
+//! What is in front of a bucket or folder should show the first and must not show the second.
+//!
 //! These are the reference server's names, so that an operator brings a store along as it is. What an account uploaded lies
 //! below its own DID: whatever happens to it, the same bytes of another account stay.
 //!
@@ -12,6 +14,9 @@
 //! ever reads half of one. Which objects count is Postgres's to say; one that no row names is waste.
 
 mod disk;
+mod list;
+#[cfg(any(test, feature = "testing"))]
+mod memory;
 mod reader;
 mod s3;
 mod spool;
@@ -32,6 +37,9 @@ use futures_util::stream::BoxStream;
 
 use crate::config::BlobstoreConfig;
 use disk::Folder;
+pub use list::{Listed, Page};
+#[cfg(any(test, feature = "testing"))]
+pub use memory::MemoryStore;
 use s3::Bucket;
 pub use spool::{Content, Spool};
 
@@ -52,9 +60,11 @@ impl fmt::Display for ObjectId<'_> {
 }
 
 /// Where an object lies.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Area {
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(super) enum Area {
+    /// Where readers, and whatever is in front of the store, look.
     InUse,
+    /// Where nobody but us does.
     Quarantine,
 }
 
@@ -123,6 +133,8 @@ pub struct Objects(Arc<Store>);
 enum Store {
     S3(Box<Bucket>),
     Disk(Folder),
+    #[cfg(any(test, feature = "testing"))]
+    Memory(MemoryStore),
 }
 
 impl Objects {
@@ -134,6 +146,12 @@ impl Objects {
         }))
     }
 
+    /// The store of a test.
+    #[cfg(any(test, feature = "testing"))]
+    pub fn in_memory(store: &MemoryStore) -> Self {
+        Self(Arc::new(Store::Memory(store.clone())))
+    }
+
     /// Whether the store is there. Makes folders that are not.
     ///
     /// # Errors
@@ -142,6 +160,8 @@ impl Objects {
         match &*self.0 {
             Store::S3(bucket) => Box::pin(bucket.check()).await,
             Store::Disk(folder) => folder.check().await,
+            #[cfg(any(test, feature = "testing"))]
+            Store::Memory(_) => Ok(()),
         }
     }
 
@@ -150,6 +170,9 @@ impl Objects {
         Spool::new(match &*self.0 {
             Store::S3(bucket) => bucket.uploads(),
             Store::Disk(folder) => folder.uploads(),
+            #[cfg(any(test, feature = "testing"))]
+            // What a test keeps there fits into memory.
+            Store::Memory(_) => PathBuf::new(),
         })
     }
 
@@ -161,50 +184,88 @@ impl Objects {
         match &*self.0 {
             Store::S3(bucket) => Box::pin(bucket.put(id, content)).await,
             Store::Disk(folder) => folder.put(id, content).await,
+            #[cfg(any(test, feature = "testing"))]
+            Store::Memory(memory) => memory.put(id, content).await,
         }
     }
 
     /// Reads an object that is in use, or the bytes of it that `range` names, which must lie within. `None` if there is none.
     pub async fn get(&self, id: ObjectId<'_>, range: Option<Range<u64>>) -> Result<Option<Object>, StoreError> {
+        self.get_in(Area::InUse, id, range).await
+    }
+
+    pub(super) async fn get_in(
+        &self,
+        area: Area,
+        id: ObjectId<'_>,
+        range: Option<Range<u64>>,
+    ) -> Result<Option<Object>, StoreError> {
         match &*self.0 {
-            Store::S3(bucket) => Box::pin(bucket.get(id, range)).await,
-            Store::Disk(folder) => folder.get(id, range).await,
+            Store::S3(bucket) => Box::pin(bucket.get(id, area, range)).await,
+            Store::Disk(folder) => folder.get(id, area, range).await,
+            #[cfg(any(test, feature = "testing"))]
+            Store::Memory(memory) => memory.get(id, area, range).await,
         }
     }
 
     /// The size of an object that is in use, in bytes. `None` if there is none.
     pub async fn size(&self, id: ObjectId<'_>) -> Result<Option<u64>, StoreError> {
+        self.size_in(Area::InUse, id).await
+    }
+
+    pub(super) async fn size_in(&self, area: Area, id: ObjectId<'_>) -> Result<Option<u64>, StoreError> {
         match &*self.0 {
-            Store::S3(bucket) => Box::pin(bucket.size(id)).await,
-            Store::Disk(folder) => folder.size(id).await,
+            Store::S3(bucket) => Box::pin(bucket.size(id, area)).await,
+            Store::Disk(folder) => folder.size(id, area).await,
+            #[cfg(any(test, feature = "testing"))]
+            Store::Memory(memory) => memory.size(id, area).await,
         }
     }
 
     /// Deletes an object wherever it lies; there may be none.
     pub async fn delete(&self, id: ObjectId<'_>) -> Result<(), StoreError> {
-        for area in [Area::InUse, Area::Quarantine] {
-            match &*self.0 {
-                Store::S3(bucket) => Box::pin(bucket.delete(id, area)).await?,
-                Store::Disk(folder) => folder.delete(id, area).await?,
-            }
+        for area in [Area::Quarantine, Area::InUse] {
+            self.delete_in(area, id).await?;
         }
         Ok(())
     }
 
     /// Puts an object out of use, where only [`restore`](Objects::restore) finds it. False if there is none in use.
     pub async fn quarantine(&self, id: ObjectId<'_>) -> Result<bool, StoreError> {
-        self.move_object(id, Area::InUse, Area::Quarantine).await
+        let is_copied = self.copy(id, Area::InUse, Area::Quarantine).await?;
+        if is_copied {
+            self.delete_in(Area::InUse, id).await?;
+        }
+        Ok(is_copied)
     }
 
-    /// Puts an object back into use. False if there is none in quarantine.
+    /// Puts an object back into use. False if there is none, neither in use nor in quarantine.
+    ///
+    /// What is in quarantine stays there, until the object is deleted: somebody may be putting it out of use at this moment,
+    /// and between two who each delete what the other copies it would be lost.
     pub async fn restore(&self, id: ObjectId<'_>) -> Result<bool, StoreError> {
-        self.move_object(id, Area::Quarantine, Area::InUse).await
+        if self.size(id).await?.is_some() {
+            return Ok(true);
+        }
+        self.copy(id, Area::Quarantine, Area::InUse).await
     }
 
-    async fn move_object(&self, id: ObjectId<'_>, from: Area, to: Area) -> Result<bool, StoreError> {
+    async fn delete_in(&self, area: Area, id: ObjectId<'_>) -> Result<(), StoreError> {
         match &*self.0 {
-            Store::S3(bucket) => Box::pin(bucket.move_object(id, from, to)).await,
-            Store::Disk(folder) => folder.move_object(id, from, to).await,
+            Store::S3(bucket) => Box::pin(bucket.delete(id, area)).await,
+            Store::Disk(folder) => folder.delete(id, area).await,
+            #[cfg(any(test, feature = "testing"))]
+            Store::Memory(memory) => memory.delete(id, area).await,
+        }
+    }
+
+    /// False if there is none to copy.
+    async fn copy(&self, id: ObjectId<'_>, from: Area, to: Area) -> Result<bool, StoreError> {
+        match &*self.0 {
+            Store::S3(bucket) => Box::pin(bucket.copy(id, from, to)).await,
+            Store::Disk(folder) => folder.copy(id, from, to).await,
+            #[cfg(any(test, feature = "testing"))]
+            Store::Memory(memory) => memory.copy(id, from, to).await,
         }
     }
 }

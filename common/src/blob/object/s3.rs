@@ -19,12 +19,15 @@ use aws_sdk_s3::Client;
 use aws_sdk_s3::config::{Builder, Credentials, Region, RequestChecksumCalculation, ResponseChecksumValidation};
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::primitives::ByteStream;
+use aws_sdk_s3::types;
+use chrono::DateTime;
 use futures_util::{StreamExt as _, stream};
 use secrecy::ExposeSecret as _;
 use tokio::sync::OnceCell;
 use tokio::time::timeout;
 use url::form_urlencoded::byte_serialize;
 
+use super::list::{Listed, Page};
 use super::spool::{Content, ContentBytes};
 use super::{Area, CheckError, Object, ObjectId, StoreError};
 use crate::config::S3Config;
@@ -85,8 +88,13 @@ impl Bucket {
         Ok(())
     }
 
-    pub(super) async fn get(&self, id: ObjectId<'_>, range: Option<Range<u64>>) -> Result<Option<Object>, StoreError> {
-        let request = self.client().await.get_object().bucket(&self.config.bucket).key(key(id, Area::InUse));
+    pub(super) async fn get(
+        &self,
+        id: ObjectId<'_>,
+        area: Area,
+        range: Option<Range<u64>>,
+    ) -> Result<Option<Object>, StoreError> {
+        let request = self.client().await.get_object().bucket(&self.config.bucket).key(key(id, area));
         let range = range.map(|range| format!("bytes={}-{}", range.start, range.end.saturating_sub(1)));
         let Some(answer) = present(request.set_range(range).send().await)? else { return Ok(None) };
         let len = length(answer.content_length)?;
@@ -97,8 +105,8 @@ impl Bucket {
         Ok(Some(Object { len, bytes: bytes.boxed() }))
     }
 
-    pub(super) async fn size(&self, id: ObjectId<'_>) -> Result<Option<u64>, StoreError> {
-        let request = self.client().await.head_object().bucket(&self.config.bucket).key(key(id, Area::InUse));
+    pub(super) async fn size(&self, id: ObjectId<'_>, area: Area) -> Result<Option<u64>, StoreError> {
+        let request = self.client().await.head_object().bucket(&self.config.bucket).key(key(id, area));
         present(request.send().await)?.map(|answer| length(answer.content_length)).transpose()
     }
 
@@ -108,15 +116,26 @@ impl Bucket {
         Ok(())
     }
 
-    pub(super) async fn move_object(&self, id: ObjectId<'_>, from: Area, to: Area) -> Result<bool, StoreError> {
+    pub(super) async fn copy(&self, id: ObjectId<'_>, from: Area, to: Area) -> Result<bool, StoreError> {
         let parts: Vec<String> = key(id, from).split('/').map(encoded).collect();
         let source = format!("{}/{}", self.config.bucket, parts.join("/"));
         let request = self.client().await.copy_object().bucket(&self.config.bucket).key(key(id, to));
-        if present(request.copy_source(source).send().await)?.is_none() {
-            return Ok(false);
+        Ok(present(request.copy_source(source).send().await)?.is_some())
+    }
+
+    /// A page of the objects in an area, after the token of the page before, and the token of the next one.
+    pub(super) async fn list(&self, area: Area, token: Option<String>) -> Result<(Page, Option<String>), StoreError> {
+        let prefix = prefix(area);
+        let request = self.client().await.list_objects_v2().bucket(&self.config.bucket).prefix(prefix);
+        let answer = request.set_continuation_token(token).send().await.map_err(failed)?;
+        let mut page = Page::default();
+        for object in answer.contents() {
+            match listed(object, prefix) {
+                Some(object) => page.objects.push(object),
+                None => page.foreign += 1,
+            }
         }
-        self.delete(id, from).await?;
-        Ok(true)
+        Ok((page, answer.next_continuation_token))
     }
 
     async fn client(&self) -> &Client {
@@ -168,10 +187,26 @@ fn limits(one: Duration, all: Duration) -> TimeoutConfig {
 }
 
 fn key(id: ObjectId<'_>, area: Area) -> String {
+    format!("{}{id}", prefix(area))
+}
+
+fn prefix(area: Area) -> &'static str {
     match area {
-        Area::InUse => format!("blocks/{id}"),
-        Area::Quarantine => format!("quarantine/{id}"),
+        Area::InUse => "blocks/",
+        Area::Quarantine => "quarantine/",
     }
+}
+
+/// An object of a listing; `None` if it is none of ours.
+fn listed(object: &types::Object, prefix: &str) -> Option<Listed> {
+    let (did, cid) = object.key()?.strip_prefix(prefix)?.split_once('/')?;
+    let modified = object.last_modified()?;
+    Some(Listed {
+        did: did.parse().ok()?,
+        cid: cid.parse().ok()?,
+        size: object.size()?.try_into().ok()?,
+        modified: DateTime::from_timestamp(modified.secs(), modified.subsec_nanos())?,
+    })
 }
 
 /// Part of a key as a copy's source wants it.

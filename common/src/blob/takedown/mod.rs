@@ -1,21 +1,62 @@
 //! Blobs that a moderator hides.
 //!
-//! A hidden blob is one that no record may refer to any more: commits look at the mark under their locks.
+//! A hidden blob is one that no record may refer to any more: commits look at the mark under their locks. Nobody can read
+//! or upload it. Its bytes are put out of use, where nothing in front of the store shows them; when it is shown again, they
+//! are put back.
+//!
+//! That is a job, [`PlaceObject`], which the mark enqueues in its own transaction: it brings the bytes to where they belong
+//! as of then. It may be cut off, be done twice, and be done by two at once; see [`Objects::restore`](super::Objects::restore)
+//! for why that loses nothing. An upload that was on its way when its blob was hidden may put the bytes into use once
+//! more, so some time later the job is done again.
 
 mod store;
+#[cfg(test)]
+mod tests;
+
+use std::time::Duration;
 
 use atproto::data::Cid;
 use atproto::syntax::Did;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::Blobs;
+use super::{BlobError, Blobs, ObjectId};
 use crate::audit::{self, Act, Action, Actor, Subject};
+use crate::jobs::{self, Job, Policy};
+
+/// When no upload that was on its way can still come in.
+const SECOND_LOOK: Duration = Duration::from_mins(10);
 
 /// What a moderator said of a blob.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct BlobMark {
     /// Why it is hidden; `None` if it is not.
     pub takedown_ref: Option<String>,
+}
+
+/// Brings the bytes of a blob to where they belong: into use, or out of it if the blob is taken down.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct PlaceObject {
+    /// Whose blob.
+    pub did: Did,
+    /// Which.
+    pub cid: Cid,
+    /// Whether this is the second time, for uploads that were on their way at the first.
+    #[serde(default)]
+    pub again: bool,
+}
+
+impl Job for PlaceObject {
+    const KIND: &'static str = "place_blob_object";
+
+    /// As long as a store may be away.
+    const POLICY: Policy =
+        Policy { first_pause: Duration::from_secs(2), longest_pause: Duration::from_mins(10), tries: 200 };
+
+    fn dedupe_key(&self) -> Option<String> {
+        let Self { did, cid, again } = self;
+        Some(format!("{did}/{cid}{}", if *again { " again" } else { "" }))
+    }
 }
 
 impl Blobs {
@@ -38,7 +79,30 @@ impl Blobs {
             ..Act::new(actor.clone(), action, Subject::Blob(did.clone(), cid))
         };
         audit::record(&mut transaction, &act).await?;
+        if before.is_some() {
+            let job = PlaceObject { did: did.clone(), cid, again: false };
+            jobs::enqueue(&mut transaction, &job).await?;
+            jobs::enqueue_in(&mut transaction, &PlaceObject { again: true, ..job }, SECOND_LOOK).await?;
+        }
         transaction.commit().await?;
         Ok(before.is_some())
+    }
+
+    /// Does what [`PlaceObject`] says. Nothing if there is no such blob: who deletes it deletes its bytes wherever they are.
+    pub async fn place_object(&self, did: &Did, cid: Cid) -> Result<(), BlobError> {
+        let id = ObjectId { did, cid };
+        let mut mark = self.find_mark(did, cid).await?;
+        while let Some(BlobMark { takedown_ref }) = mark {
+            let is_hidden = takedown_ref.is_some();
+            if is_hidden {
+                // It may have been out of use before.
+                self.objects.quarantine(id).await?;
+            } else if !self.objects.restore(id).await? {
+                tracing::error!(%did, %cid, "the blob store lost a blob");
+            }
+            // Whoever changed their mind meanwhile has a job as well, which may have come before this.
+            mark = self.find_mark(did, cid).await?.filter(|now| now.takedown_ref.is_some() != is_hidden);
+        }
+        Ok(())
     }
 }

@@ -23,6 +23,8 @@ pub(super) async fn find_mark(conn: &mut PgConnection, did: &Did, cid: Cid) -> s
 }
 
 /// Sets or clears the mark of a blob. Gives what was before; `None` if there is no such blob.
+///
+/// Collection passed over it while it was hidden: once shown again, it is to be looked at, and not before its time.
 pub(super) async fn update_mark(
     conn: &mut PgConnection,
     did: &Did,
@@ -37,12 +39,19 @@ pub(super) async fn update_mark(
                 FROM blob
                 WHERE account_id = (SELECT id FROM account WHERE did = $1) AND cid = $2
                 FOR UPDATE
+            ), updated AS (
+                UPDATE blob
+                SET takedown_ref = $3,
+                    created_at = CASE WHEN $3::text IS NULL THEN clock_timestamp() ELSE blob.created_at END,
+                    delete_after = CASE WHEN $3::text IS NULL THEN NULL ELSE blob.delete_after END
+                FROM old
+                WHERE blob.account_id = old.account_id AND blob.cid = old.cid
+                RETURNING old.account_id, old.cid, old.takedown_ref
+            ), noted AS (
+                INSERT INTO blob_dereference (account_id, cid)
+                SELECT account_id, cid FROM updated WHERE $3::text IS NULL
             )
-            UPDATE blob
-            SET takedown_ref = $3
-            FROM old
-            WHERE blob.account_id = old.account_id AND blob.cid = old.cid
-            RETURNING old.takedown_ref
+            SELECT takedown_ref FROM updated
         "#,
         did.as_str(),
         cid.as_bytes(),

@@ -2,6 +2,7 @@ mod jobs;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use common::blob::Objects;
 use common::testing::{TestDb, lapse_lease};
 use futures_util::FutureExt as _;
 use tokio::sync::Semaphore;
@@ -13,11 +14,15 @@ const LIMIT: Duration = Duration::from_secs(30);
 
 fn context(db: &TestDb) -> Context {
     let (config, clock) = (Config::for_tests(), Clock::system());
+    let objects = Objects::from_config(&config.blobstore);
     Context {
         accounts: Accounts::new(db.pool()),
         sessions: Sessions::new(db.pool(), clock.clone()),
         lifecycle: crate::services::lifecycle(&config, &clock, &db.pool()).unwrap(),
-        blob_collector: crate::services::blob_collector(&config, &db.pool()),
+        blob_collector: crate::services::blob_collector(&config, &objects, &db.pool()),
+        blob_checker: BlobChecker::new(db.pool(), objects.clone()),
+        blob_checks: Arc::default(),
+        blobs: crate::services::blobs(objects, &db.pool()),
         deleted_accounts: DeletedAccounts::new(&db.pool()),
         announcements: Announcements::new(db.pool(), clock.clone()),
         mailer: Mailer::new(&config.mail(), clock.clone()).unwrap(),

@@ -1,0 +1,84 @@
+//! Bytes of blobs that were given up.
+
+use std::time::Duration;
+
+use atproto::data::Cid;
+use atproto::syntax::Did;
+use chrono::{DateTime, Utc};
+use futures_util::{StreamExt as _, stream};
+use tokio::time::Instant;
+
+use super::{CollectError, Collector, store};
+use crate::blob::{ObjectId, StoreError};
+
+/// Objects that are read from the list at a time.
+const PAGE: i64 = 1_000;
+/// Objects that are being deleted at a time: a request each, most of whose time is the way.
+const AT_ONCE: usize = 16;
+/// How long a run may go on with what it read. Much shorter than the rows of `blob_deletion` stay.
+const PATIENCE: Duration = Duration::from_mins(3);
+/// After so many failures in a page the store is left alone until the next run.
+const FAILURES: u64 = 20;
+
+/// A blob whose bytes are to go.
+pub(super) struct Doomed {
+    pub(super) did: Did,
+    pub(super) cid: Cid,
+    /// When it was given up.
+    pub(super) created_at: DateTime<Utc>,
+}
+
+impl Collector {
+    /// Deletes what is due, page by page; gives how many.
+    pub(super) async fn delete_objects(&self) -> Result<u64, CollectError> {
+        let started = Instant::now();
+        store::delete_revived(&mut *self.pool.acquire().await?).await?;
+        let mut deleted = 0;
+        loop {
+            let doomed = store::list_doomed(&mut *self.pool.acquire().await?, PAGE).await?;
+            let is_last = i64::try_from(doomed.len()).is_ok_and(|found| found < PAGE);
+            deleted += self.delete_page(doomed, started).await?;
+            if is_last || started.elapsed() > PATIENCE {
+                return Ok(deleted);
+            }
+        }
+    }
+
+    async fn delete_page(&self, doomed: Vec<Doomed>, started: Instant) -> Result<u64, CollectError> {
+        let (mut deleted, mut failed, mut last) = (0, 0, None);
+        let requests = stream::iter(doomed).map(|blob| async move {
+            // Who comes to the front of the queue late must not begin: somebody may have the blob again by then.
+            if started.elapsed() > PATIENCE {
+                return Ok(false);
+            }
+            self.delete_object(&blob).await.map(|()| true)
+        });
+        let mut outcomes = requests.buffer_unordered(AT_ONCE);
+        while let Some(outcome) = outcomes.next().await {
+            match outcome {
+                Ok(is_gone) => deleted += u64::from(is_gone),
+                Err(CollectError::Store { source, .. }) => {
+                    failed += 1;
+                    last = Some(source);
+                }
+                Err(error) => return Err(error),
+            }
+            if failed >= FAILURES {
+                break;
+            }
+        }
+        self.counts.objects.add(deleted);
+        self.counts.failed.add(failed);
+        match last {
+            None => Ok(deleted),
+            Some(source) => Err(CollectError::Store { failed, source }),
+        }
+    }
+
+    async fn delete_object(&self, blob: &Doomed) -> Result<(), CollectError> {
+        let refused = |source: StoreError| CollectError::Store { failed: 1, source };
+        self.objects.delete(ObjectId { did: &blob.did, cid: blob.cid }).await.map_err(refused)?;
+        store::update_deleted(&mut *self.pool.acquire().await?, blob).await?;
+        Ok(())
+    }
+}
