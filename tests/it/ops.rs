@@ -2,6 +2,7 @@
 
 mod admin;
 mod audit;
+mod blob;
 mod events;
 mod repo;
 mod sequencer;

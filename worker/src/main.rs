@@ -31,6 +31,8 @@ enum Command {
     #[command(subcommand)]
     Repo(ops::RepoCommand),
     #[command(subcommand)]
+    Blob(ops::BlobCommand),
+    #[command(subcommand)]
     Sequencer(ops::SequencerCommand),
     #[command(subcommand)]
     Events(ops::EventsCommand),
@@ -57,6 +59,7 @@ async fn main() -> ExitCode {
         Command::PublishIdentity(command) => command.run().await,
         Command::RequestCrawl(command) => command.run().await,
         Command::Repo(command) => command.run().await,
+        Command::Blob(command) => command.run().await,
         Command::Sequencer(command) => command.run().await,
         Command::Events(command) => command.run().await,
         Command::Keys(command) => command.run().await,

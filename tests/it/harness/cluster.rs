@@ -1,5 +1,7 @@
 //! Replicas on one database, within the process of a test.
 
+use std::path::Path;
+
 use anyhow::Result;
 use api::{Overrides, Pds};
 use common::config::{BlobstoreConfig, Config};
@@ -20,7 +22,7 @@ pub(crate) struct Cluster {
     plc: FakePlc,
     db: TestDb,
     /// Bytes of blobs, unless a test has its own store. Goes with the cluster.
-    _blobs: TempDir,
+    blobs: TempDir,
 }
 
 impl Cluster {
@@ -56,7 +58,12 @@ impl Cluster {
             replica.start();
             replicas.push(replica);
         }
-        Ok(Self { replicas, plc, db, _blobs: blobs })
+        Ok(Self { replicas, plc, db, blobs })
+    }
+
+    /// The folder with the bytes of blobs.
+    pub(crate) fn blobs(&self) -> &Path {
+        self.blobs.path()
     }
 
     /// One replica.

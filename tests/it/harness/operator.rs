@@ -48,6 +48,7 @@ impl Operator {
             ("PDS_DATABASE_URL", cluster.db().url()),
             ("PDS_DID_PLC_URL", cluster.plc().url().to_string()),
             ("PDS_DEV_MODE", "true".to_owned()),
+            ("PDS_BLOBSTORE_DISK_LOCATION", cluster.blobs().to_string_lossy().into_owned()),
             ("PDS_PORT", cluster.replica(0).local_addr().port().to_string()),
         ];
         let settings = variables.chain(own).map(|(name, value)| (name.to_owned(), value)).collect();

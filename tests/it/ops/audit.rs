@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use chrono::{DateTime, Utc};
 use common::audit::Action;
 use common::clock::Clock;
-use common::testing::seed;
+use common::testing::{blobs, seed};
 use serde_json::{Value, json};
 
 use crate::harness::account::Account;
@@ -248,6 +248,11 @@ async fn act_by_command(scene: &Scene) -> String {
     let expected = Expected { did: None, ..Expected::of_part(did, code, "invite.disable") };
     let expected = expected.to(json!({ "codes": [code], "stopped": [code] }));
     scene.command(&["invite", "disable", code], expected).await;
+    let pool = scene.cluster.db().pool();
+    let kept = seed::blob(&pool, did, b"kept").await;
+    blobs::quarantine_blob(&pool, kept).await;
+    let expected = Expected::of_part(did, &format!("{did}/blobs/{kept}"), "blob.keep").from(json!({}));
+    scene.command(&["blob", "restore", "--did", did, &kept.to_string()], expected).await;
     let expected = act("account.delete").from(json!({ "handle": "support.test" }));
     scene.command(&["admin", "account", "delete", did, "--yes"], expected).await;
     reset[0]["password"].as_str().unwrap().to_owned()

@@ -4,6 +4,7 @@
 //! JSON, one object a line; progress goes to standard error. See [`Outcome`] for the exit codes.
 
 mod admin;
+mod blob;
 mod console;
 mod database;
 mod events;
@@ -22,6 +23,7 @@ mod sequencer;
 use std::process::ExitCode;
 
 pub use admin::AdminCommand;
+pub use blob::BlobCommand;
 pub use events::EventsCommand;
 pub use invite::InviteCommand;
 pub use jobs::JobsCommand;

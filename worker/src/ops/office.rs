@@ -7,6 +7,7 @@ use common::admin::Administration;
 use common::audit::Actor;
 use common::clock::Clock;
 use common::config::Config;
+use common::db::PgPool;
 use common::lifecycle::{Lifecycle, Policy, Services};
 use nix::unistd::{Uid, User};
 
@@ -18,6 +19,7 @@ const CONNECTIONS: u32 = 3;
 /// The state of the server, and the user in front of it.
 pub(super) struct Office {
     pub(super) config: Config,
+    pub(super) pool: PgPool,
     pub(super) accounts: Accounts,
     pub(super) invites: Invites,
     pub(super) admin: Administration,
@@ -39,10 +41,11 @@ impl Office {
         let lifecycle = Lifecycle::new(services.clone(), Policy::from_config(&config)?);
         Ok(Self {
             admin: Administration::new(&services, lifecycle),
-            invites: Invites::new(pool, clock, &config.service, &config.invites),
+            invites: Invites::new(pool.clone(), clock, &config.service, &config.invites),
             actor: Actor::Command(user()),
             accounts,
             config,
+            pool,
         })
     }
 
