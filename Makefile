@@ -64,6 +64,14 @@ test-s3: setup-run ## what Rookery asks of an object store, on a real one (S3_EN
 		PDS_BLOBSTORE_S3_REGION="$(S3_REGION)" PDS_BLOBSTORE_S3_FORCE_PATH_STYLE=true PDS_BLOBSTORE_DISK_LOCATION= \
 		cargo test --quiet --package common --lib -- --ignored --exact blob::object::tests::a_real_bucket_conforms
 
+# A seed decides here, too: BLOB_MODEL_SEED=… repeats one.
+OPERATIONS ?= 100000
+
+.PHONY: blob-model
+blob-model: build ## random operations with blobs while workers collect and die (OPERATIONS=100000, BLOB_MODEL_SEED=…)
+	BLOB_MODEL_OPERATIONS=$(OPERATIONS) $(STACK) exec -- cargo test --quiet --package tests --test it -- --exact --nocapture \
+		blobs::model::no_blob_is_lost_and_none_is_left
+
 # Faults in every order: a seed decides, and is printed. CHAOS_SEED=… repeats one.
 RUNS ?= 1
 

@@ -3,6 +3,7 @@
 
 mod architecture;
 mod bench;
+mod blobs;
 mod chaos;
 mod harness;
 mod ops;

@@ -61,6 +61,17 @@ impl Processes {
         self.programs.start_api(&name, port, &settings, &self.folder.join(format!("{name}.log"))).await
     }
 
+    /// As [`Processes::start`], for a replica that can write no file of more bytes, as on a disk that is full.
+    ///
+    /// # Errors
+    /// It ends before.
+    pub(crate) async fn start_cramped(&self, index: usize, bytes: usize) -> Result<Server> {
+        let (name, port) = (format!("api-{index}"), self.ports[index]);
+        let mut settings = self.settings.clone();
+        settings.insert("PDS_LISTEN_PORT".to_owned(), port.to_string());
+        self.programs.start_cramped_api(bytes, port, &settings, &self.folder.join(format!("{name}.log"))).await
+    }
+
     /// Where a replica is, or will be.
     pub(crate) fn origin(&self, index: usize) -> String {
         format!("http://127.0.0.1:{}", self.ports[index])

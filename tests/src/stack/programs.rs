@@ -67,4 +67,17 @@ impl Programs {
         server.until_ready(async || answers_http(port, "/xrpc/_health").await).await?;
         Ok(server)
     }
+
+    /// As [`Programs::start_api`], for a server that can write no file of more bytes: what is more fails, as on a full disk.
+    ///
+    /// # Errors
+    /// It ends before it answers; the message holds the end of its log.
+    pub async fn start_cramped_api(&self, bytes: usize, port: u16, settings: &Settings, log: &Path) -> Result<Server> {
+        // The limit is in blocks of 512 bytes. Without the trap the first such write ends the program.
+        let script = format!("trap '' XFSZ; ulimit -f {}; exec \"$0\"", bytes / 512);
+        let launch = Launch::new("cramped api", "sh").args(["-c", &script]).args([self.folder.join("pds-api")]);
+        let mut server = launch.envs(settings).spawn(log)?;
+        server.until_ready(async || answers_http(port, "/xrpc/_health").await).await?;
+        Ok(server)
+    }
 }
