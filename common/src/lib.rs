@@ -4,7 +4,7 @@
 //! * Rank 0: [`clock`], [`config`], [`db`], [`http`], [`telemetry`].
 //! * Rank 1: [`audit`], [`identity`], [`jobs`], [`keys`].
 //! * Rank 2: [`account`], [`blob`], [`preference`], [`rate_limit`], [`report`], [`sequencer`], [`session`].
-//! * Rank 3: [`repo`].
+//! * Rank 3: [`relay`], [`repo`].
 //! * Rank 4: [`lifecycle`].
 //! * Rank 5: [`admin`].
 
@@ -22,6 +22,7 @@ pub mod keys;
 pub mod lifecycle;
 pub mod preference;
 pub mod rate_limit;
+pub mod relay;
 pub mod repo;
 pub mod report;
 pub mod sequencer;

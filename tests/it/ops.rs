@@ -4,5 +4,6 @@ mod admin;
 mod audit;
 mod blob;
 mod events;
+mod relay;
 mod repo;
 mod sequencer;

@@ -5,4 +5,5 @@ mod codes;
 mod jobs;
 mod mail;
 mod mail_test;
+mod relays;
 mod stage;

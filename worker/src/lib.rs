@@ -3,5 +3,7 @@
 pub mod jobs;
 pub mod mail;
 pub mod ops;
+pub mod plain;
+pub mod relay;
 pub mod runner;
 pub mod services;

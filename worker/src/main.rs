@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use worker::ops::{self, Outcome};
+use worker::plain::Lines;
 
 /// The background worker of Rookery, a Personal Data Server of the AT Protocol, and its commands for operators.
 ///
@@ -28,6 +29,8 @@ enum Command {
     PublishIdentity(ops::PublishIdentity),
     /// Ask relays to read this server's event stream, and say what they answer.
     RequestCrawl(ops::RequestCrawl),
+    #[command(subcommand)]
+    Relay(ops::RelayCommand),
     #[command(subcommand)]
     Repo(ops::RepoCommand),
     #[command(subcommand)]
@@ -58,6 +61,7 @@ async fn main() -> ExitCode {
         Command::Invite(command) => command.run().await,
         Command::PublishIdentity(command) => command.run().await,
         Command::RequestCrawl(command) => command.run().await,
+        Command::Relay(command) => command.run().await,
         Command::Repo(command) => command.run().await,
         Command::Blob(command) => command.run().await,
         Command::Sequencer(command) => command.run().await,
@@ -72,6 +76,6 @@ async fn main() -> ExitCode {
 /// Says why nothing came of it.
 fn fail(error: &anyhow::Error) -> ExitCode {
     // Nobody may be there to read it.
-    let _ = writeln!(std::io::stderr().lock(), "Error: {error:#}");
+    let _ = writeln!(std::io::stderr().lock(), "{}", Lines(format_args!("Error: {error:#}")));
     ExitCode::from(2)
 }

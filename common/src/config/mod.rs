@@ -12,6 +12,7 @@ mod network;
 mod oauth;
 mod reader;
 mod redis;
+mod relay;
 mod secret;
 mod service;
 mod smtp;
@@ -28,6 +29,7 @@ pub use log::{LogConfig, LogFormat, LogLevel};
 pub use network::{EntrywayConfig, FetchConfig, ProxyConfig, UpstreamService, UpstreamsConfig};
 pub use oauth::{BrandingConfig, Color, ColorError, HcaptchaConfig, OauthConfig};
 pub use redis::{RedisConfig, RedisNode};
+pub use relay::{AccountLimits, RelayConfig};
 pub use secret::{Key32, PlcRotationKey, SecretsConfig};
 pub use service::{DeploymentConfig, ServiceConfig};
 pub use smtp::{SmtpSecurity, SmtpServer, SmtpUrlError};
@@ -78,6 +80,8 @@ pub struct Config {
     pub entryway: Option<EntrywayConfig>,
     /// Services that requests are forwarded to.
     pub upstreams: UpstreamsConfig,
+    /// How relays are told and looked after.
+    pub relay: RelayConfig,
     /// Forwarded requests.
     pub proxy: ProxyConfig,
     /// Fetches from hosts that users name.
@@ -218,6 +222,7 @@ impl Config {
             email: EmailConfig::read(reader),
             entryway: EntrywayConfig::read(reader),
             upstreams: UpstreamsConfig::read(reader),
+            relay: RelayConfig::read(reader),
             proxy: ProxyConfig::read(reader),
             fetch: FetchConfig::read(reader, dev_mode),
             subscription: SubscriptionConfig::read(reader),

@@ -101,6 +101,21 @@ fn reference_sample_needs_only_our_two_variables() {
 }
 
 #[test]
+fn relays_may_have_limits_of_their_own() {
+    const NAME: &str = "PDS_RELAY_ACCOUNT_LIMIT";
+    let relay = with(&[]).unwrap().relay;
+    assert_eq!((relay.notice_interval, relay.sample), (Duration::from_mins(20), 100));
+    assert_eq!(relay.account_limits.of("https://a.example"), None);
+    let limits = with(&[(NAME, "500,https://a.example/=100000")]).unwrap().relay.account_limits;
+    assert_eq!(limits.of("https://a.example"), Some(100_000));
+    assert_eq!(limits.of("https://b.example"), Some(500));
+    for bad in ["many", "0", "-1", "a.example=5", "https://a.example=", "https://a.example=x", "5,"] {
+        let problems = problems(&[(NAME, bad)]);
+        assert!(problems.len() == 1 && problems[0].starts_with(NAME), "{bad}: {problems:?}");
+    }
+}
+
+#[test]
 fn previous_secrets_are_optional_and_may_be_several() {
     const NAME: &str = "PDS_KEY_ENCRYPTION_KEY_PREVIOUS";
     const KEY: &str = "3333333333333333333333333333333333333333333333333333333333333333";

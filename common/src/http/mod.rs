@@ -17,8 +17,8 @@ pub use body::{limited_stream, read_limited};
 pub use breaker::{Breaker, BreakerSettings, Pass};
 pub use guard::{Blocked, Rules};
 pub use guarded::{Document, GuardedClient};
-pub use reqwest::Upgraded;
-use reqwest::{Client, redirect::Policy};
+use reqwest::redirect::Policy;
+pub use reqwest::{Client, RequestBuilder, Upgraded};
 
 /// How long a connection may take to open.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);

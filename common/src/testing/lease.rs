@@ -1,5 +1,7 @@
 //! Workers that die.
 
+use chrono::{DateTime, Utc};
+
 use crate::db::PgPool;
 
 /// Ends the leases of the workers of this name, and their claims, as if they had not been heard of for long.
@@ -28,4 +30,13 @@ pub async fn lapse_lease(pool: &PgPool, name: &str) {
 pub async fn end_claims(pool: &PgPool) {
     let update = sqlx::query!("UPDATE job SET claimed_until = clock_timestamp() WHERE claimed_by IS NOT NULL");
     update.execute(pool).await.expect("an update");
+}
+
+/// When the last run of a schedule ended; `None` if none has.
+///
+/// # Panics
+/// If Postgres refuses.
+pub async fn finished_at(pool: &PgPool, schedule: &str) -> Option<DateTime<Utc>> {
+    let query = sqlx::query_scalar!("SELECT finished_at FROM job_schedule WHERE name = $1", schedule);
+    query.fetch_optional(pool).await.expect("a row").flatten()
 }

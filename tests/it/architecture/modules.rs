@@ -9,7 +9,7 @@ const RANKS: [&[&str]; 7] = [
     &["db", "http", "telemetry"],
     &["audit", "identity", "jobs", "keys"],
     &["account", "blob", "lexicon", "oauth", "preference", "rate_limit", "report", "sequencer", "session"],
-    &["repo"],
+    &["relay", "repo"],
     &["lifecycle"],
     &["admin"],
 ];

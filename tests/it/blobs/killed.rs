@@ -8,7 +8,7 @@ use atproto::data::Cid;
 use atproto::syntax::Did;
 use common::db::PgPool;
 use common::jobs::Jobs;
-use common::testing::{lapse_lease, blobs, seed};
+use common::testing::{blobs, lapse_lease, seed};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use tempfile::TempDir;

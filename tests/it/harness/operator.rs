@@ -78,7 +78,15 @@ impl Operator {
     /// # Errors
     /// It ends before.
     pub(crate) async fn start_worker(&self, name: &str, folder: &Path) -> Result<Server> {
+        self.start_worker_on(free_ports(1)?[0], name, folder).await
+    }
+
+    /// As [`Operator::start_worker`], with a metrics port of one's choice.
+    ///
+    /// # Errors
+    /// It ends before.
+    pub(crate) async fn start_worker_on(&self, port: u16, name: &str, folder: &Path) -> Result<Server> {
         let log = folder.join(format!("{name}.log"));
-        self.programs.start_worker(name, free_ports(1)?[0], &self.settings, &log).await
+        self.programs.start_worker(name, port, &self.settings, &log).await
     }
 }

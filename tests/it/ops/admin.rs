@@ -139,6 +139,26 @@ async fn what_a_command_does_replicas_and_stream_know() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn announcing_everybody_goes_on_after_any_account() {
+    let scene = Scene::start().await;
+    for name in ["alice.test", "bob.test", "carol.test"] {
+        scene.cluster.create_account(name).await.unwrap();
+    }
+    let published = async |arguments: &[&str]| {
+        let ended = scene.run(&[&["publish-identity", "--all", "--json"], arguments].concat()).await;
+        assert_eq!(ended.code, 0, "{ended:?}");
+        ended.json().into_iter().map(|account| account["did"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let all = published(&[]).await;
+    assert_eq!(all.len(), 3);
+    assert_eq!(published(&["--after", &all[0]]).await, all[1..]);
+    assert_eq!(published(&["--after", &all[2]]).await, Vec::<String>::new());
+    let unknown = scene.run(&["publish-identity", "--all", "--after", "dave.test"]).await;
+    assert_eq!((unknown.code, unknown.err.contains("there is no account dave.test")), (2, true), "{unknown:?}");
+    assert_eq!(scene.run(&["publish-identity", "alice.test", "--after", &all[0]]).await.code, 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn invitations_are_made_listed_and_stopped() {
     let scene = Scene::start().await;
     let alice = scene.cluster.create_account("alice.test").await.unwrap();

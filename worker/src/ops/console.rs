@@ -5,6 +5,8 @@ use std::io::{self, IsTerminal as _, Write as _};
 use anyhow::Context as _;
 use serde::Serialize;
 
+use crate::plain::Lines;
+
 /// Where a command's words go.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Console {
@@ -22,7 +24,7 @@ impl Console {
         self.json
     }
 
-    /// Prints a line for people.
+    /// Prints a line for people. Whatever others have a say in may stand in it: a terminal obeys none of it.
     ///
     /// # Errors
     /// If nobody reads any more: there is no use in going on.
@@ -30,7 +32,7 @@ impl Console {
         if self.json {
             return Ok(());
         }
-        writeln!(io::stdout().lock(), "{line}").context("cannot print")
+        writeln!(io::stdout().lock(), "{}", Lines(line)).context("cannot print")
     }
 
     /// Prints an object for programs.
@@ -49,7 +51,7 @@ impl Console {
 /// Says how far the work is.
 pub(super) fn progress(line: impl std::fmt::Display) {
     // Progress that nobody reads is no reason to stop.
-    let _ = writeln!(io::stderr().lock(), "{line}");
+    let _ = writeln!(io::stderr().lock(), "{}", Lines(line));
 }
 
 /// Asks for a yes. Without a terminal nobody can be asked.

@@ -9,6 +9,7 @@ use common::clock::Clock;
 use common::config::Config;
 use common::db::PgPool;
 use common::lifecycle::{Lifecycle, Policy, Services};
+use common::relay::Relays;
 use nix::unistd::{Uid, User};
 
 use super::database;
@@ -23,6 +24,7 @@ pub(super) struct Office {
     pub(super) accounts: Accounts,
     pub(super) invites: Invites,
     pub(super) admin: Administration,
+    pub(super) relays: Relays,
     /// Who acts, for the audit log.
     pub(super) actor: Actor,
 }
@@ -42,6 +44,7 @@ impl Office {
         Ok(Self {
             admin: Administration::new(&services, lifecycle),
             invites: Invites::new(pool.clone(), clock, &config.service, &config.invites),
+            relays: Relays::new(pool.clone()),
             actor: Actor::Command(user()),
             accounts,
             config,

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::Context as _;
+use atproto::syntax::Did;
 use clap::Args;
 use common::account::{AccountDetails, Accounts, Search};
 use common::audit::{Act, Action, Subject};
@@ -25,6 +26,10 @@ pub struct PublishIdentity {
     /// All active accounts.
     #[arg(long)]
     all: bool,
+    /// With --all: begin after this account, given as above. Accounts are announced, and printed, the oldest first; to go
+    /// on where a run ended, give the last one that it printed.
+    #[arg(long, value_name = "ACCOUNT", requires = "all", conflicts_with = "accounts")]
+    after: Option<String>,
     /// So many a second: relays slow a server down that sends too many.
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=1000))]
     per_second: u16,
@@ -37,12 +42,16 @@ impl PublishIdentity {
     /// Announces each account's handle, upon which relays resolve handle and DID anew.
     ///
     /// # Errors
-    /// If an account is not there, or Postgres fails; those before it are announced.
+    /// If an account is not there, or Postgres fails; those before it are announced, and the error says how to go on.
     pub async fn run(self) -> anyhow::Result<Outcome> {
         let office = Office::open("publish-identity").await?;
         let mut publisher = Publisher::new(&office, &self);
         if self.all {
-            publisher.publish_all().await?;
+            let after = match &self.after {
+                Some(name) => Some(office.find(name).await?),
+                None => None,
+            };
+            publisher.publish_all(after.as_ref()).await?;
         } else {
             let mut found = Vec::new();
             for name in &self.accounts {
@@ -62,25 +71,35 @@ struct Publisher<'a> {
     console: Console,
     pace: tokio::time::Interval,
     published: u64,
+    /// The last of them.
+    last: Option<Did>,
 }
 
 impl<'a> Publisher<'a> {
     fn new(office: &'a Office, arguments: &PublishIdentity) -> Self {
         let mut pace = interval(Duration::from_secs(1) / u32::from(arguments.per_second));
         pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        Self { office, console: Console::new(arguments.json), pace, published: 0 }
+        Self { office, console: Console::new(arguments.json), pace, published: 0, last: None }
     }
 
     /// One act in the audit log is for all of them.
-    async fn publish_all(&mut self) -> anyhow::Result<()> {
+    async fn publish_all(&mut self, after: Option<&AccountDetails>) -> anyhow::Result<()> {
         let Office { admin, actor, accounts, .. } = self.office;
-        let act = Act::new(actor.clone(), Action::AnnounceIdentity, Subject::Server).to(json!({ "all": true }));
-        admin.audit().witness(&act, self.publish_each(accounts)).await
+        let all = match after {
+            Some(after) => json!({ "all": true, "after": after.account.did }),
+            None => json!({ "all": true }),
+        };
+        let act = Act::new(actor.clone(), Action::AnnounceIdentity, Subject::Server).to(all);
+        let cursor = after.and_then(|after| Search::All.cursor(&after.account));
+        let published = admin.audit().witness(&act, self.publish_each(accounts, cursor)).await;
+        published.with_context(|| match &self.last {
+            Some(last) => format!("go on with --all --after {last}; {} were announced", self.published),
+            None => "none was announced".to_owned(),
+        })
     }
 
-    async fn publish_each(&mut self, accounts: &Accounts) -> anyhow::Result<()> {
+    async fn publish_each(&mut self, accounts: &Accounts, mut cursor: Option<String>) -> anyhow::Result<()> {
         let admin = &self.office.admin;
-        let mut cursor: Option<String> = None;
         loop {
             let page = accounts.search(&Search::All, cursor.as_deref(), PAGE).await;
             let page = page.context("cannot read the accounts")?;
@@ -107,6 +126,7 @@ impl<'a> Publisher<'a> {
     fn report(&mut self, details: &AccountDetails) -> anyhow::Result<()> {
         self.published += 1;
         let account = &details.account;
+        self.last = Some(account.did.clone());
         self.console.tell(&json!({ "did": account.did, "handle": account.shown_handle() }))?;
         self.console.say(format_args!("{} {}", account.did, account.shown_handle()))
     }

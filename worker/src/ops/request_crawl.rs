@@ -1,24 +1,17 @@
 //! `pds-worker request-crawl`: asks relays to read this server's event stream.
 
-use std::error::Error as _;
-use std::time::Duration;
-
 use anyhow::Context as _;
 use clap::Args;
 use common::audit::{Act, Action, Subject};
-use common::http;
+use common::relay::Relay;
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::json;
 use url::Url;
 
 use super::Outcome;
 use super::console::Console;
 use super::office::Office;
-
-/// How long a relay may take: it may look at this server before it answers.
-const LIMIT: Duration = Duration::from_secs(20);
-/// Bytes of an answer that are read.
-const MAX_ANSWER: u64 = 64 * 1024;
+use crate::relay::RelayClient;
 
 /// Which relays.
 #[derive(Debug, Args)]
@@ -57,26 +50,62 @@ impl RequestCrawl {
 
 async fn ask_all(relays: Vec<Url>, console: Console) -> anyhow::Result<Outcome> {
     let office = Office::open("request-crawl").await?;
-    let relays = if relays.is_empty() { office.config.upstreams.crawlers.clone() } else { relays };
+    let configured = Relay::all(&office.config.upstreams.crawlers);
+    let relays = if relays.is_empty() { configured.clone() } else { Relay::all(&relays) };
     anyhow::ensure!(!relays.is_empty(), "there is no relay to ask: set PDS_CRAWLERS, or give --relay");
     let hostname = office.config.service.hostname.clone();
-    let names: Vec<&str> = relays.iter().map(Url::as_str).collect();
+    let names: Vec<&str> = relays.iter().map(|relay| relay.name.as_str()).collect();
     let act = Act::new(office.actor.clone(), Action::RequestCrawl, Subject::Server)
         .to(json!({ "hostname": hostname, "relays": names }));
-    office.admin.audit().witness(&act, ask_each(&relays, &hostname, console)).await
+    let asker = Asker { client: RelayClient::new(&hostname)?, office: &office, configured, hostname };
+    office.admin.audit().witness(&act, asker.ask_each(&relays, console)).await
 }
 
-async fn ask_each(relays: &[Url], hostname: &str, console: Console) -> anyhow::Result<Outcome> {
-    let mut outcome = Outcome::Sound;
-    for relay in relays {
-        let answer = ask(relay, hostname).await;
-        if !answer.accepted {
-            outcome = Outcome::Damaged;
+struct Asker<'a> {
+    client: RelayClient,
+    office: &'a Office,
+    configured: Vec<Relay>,
+    hostname: String,
+}
+
+impl Asker<'_> {
+    async fn ask_each(&self, relays: &[Relay], console: Console) -> anyhow::Result<Outcome> {
+        let mut outcome = Outcome::Sound;
+        for relay in relays {
+            let answer = self.ask(relay).await?;
+            if !answer.accepted {
+                outcome = Outcome::Damaged;
+            }
+            console.tell(&answer)?;
+            console.say(line(&answer, &self.hostname))?;
         }
-        console.tell(&answer)?;
-        console.say(line(&answer, hostname))?;
+        Ok(outcome)
     }
-    Ok(outcome)
+
+    /// Asks a relay. If it is among those that workers tell, they know of it.
+    async fn ask(&self, relay: &Relay) -> anyhow::Result<Answer> {
+        let (relays, interval) = (&self.office.relays, self.office.config.relay.notice_interval);
+        let name = relay.name.as_str();
+        let claim = if self.configured.contains(relay) {
+            Some(relays.claim_now(name, interval).await.context("cannot note that the relay is asked")?)
+        } else {
+            None
+        };
+        let answer = self.client.request_crawl(&relay.url).await;
+        let noted = match (claim, &answer) {
+            (None, _) => Ok(()),
+            (Some(claim), Ok(_)) => relays.note_told(name, claim.seq, interval).await,
+            (Some(claim), Err(refusal)) => {
+                relays.note_failed(name, claim, &refusal.to_string(), rand::random()).await.map(drop)
+            }
+        };
+        noted.context("cannot note what the relay answered")?;
+        let relay = relay.name.clone();
+        Ok(match answer {
+            Ok(status) => Answer { relay, accepted: true, status: Some(status), reason: None },
+            Err(refusal) => Answer { relay, accepted: false, status: refusal.status, reason: refusal.reason },
+        })
+    }
 }
 
 fn line(answer: &Answer, hostname: &str) -> String {
@@ -86,57 +115,4 @@ fn line(answer: &Answer, hostname: &str) -> String {
     }
     let status = status.map_or_else(|| "no answer".to_owned(), |status| status.to_string());
     format!("{relay} does not accept: {status}, {}", reason.as_deref().unwrap_or("no reason given"))
-}
-
-async fn ask(relay: &Url, hostname: &str) -> Answer {
-    let answer = |accepted, status, reason| Answer { relay: relay.to_string(), accepted, status, reason };
-    match post(relay, hostname).await {
-        Ok((status, _)) if (200..300).contains(&status) => answer(true, Some(status), None),
-        Ok((status, body)) => answer(false, Some(status), reason(&body)),
-        Err(error) => answer(false, None, Some(format!("{error:#}"))),
-    }
-}
-
-/// Status and body of the relay's answer.
-async fn post(relay: &Url, hostname: &str) -> anyhow::Result<(u16, Vec<u8>)> {
-    let client = http::internal(LIMIT).context("cannot set up TLS")?;
-    let url = relay.join("/xrpc/com.atproto.sync.requestCrawl").context("no URL to ask at")?;
-    let response = client.post(url).json(&json!({ "hostname": hostname })).send().await.map_err(|error| {
-        let causes: Vec<String> =
-            std::iter::successors(error.source(), |&cause| cause.source()).map(ToString::to_string).collect();
-        anyhow::anyhow!("cannot be reached: {}", causes.join(": "))
-    })?;
-    let status = response.status().as_u16();
-    let body = http::read_limited(response, MAX_ANSWER).await.context("the answer broke off")?;
-    Ok((status, body.to_vec()))
-}
-
-/// What an error's envelope says, or else the beginning of the text.
-fn reason(body: &[u8]) -> Option<String> {
-    if let Ok(envelope) = serde_json::from_slice::<Value>(body)
-        && let Some(name) = envelope["error"].as_str()
-    {
-        return Some(match envelope["message"].as_str() {
-            Some(message) => format!("{name}: {message}"),
-            None => name.to_owned(),
-        });
-    }
-    let text: String = String::from_utf8_lossy(body).chars().take(200).collect();
-    let text = text.trim().to_owned();
-    (!text.is_empty()).then_some(text)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::reason;
-
-    #[test]
-    fn reasons_are_taken_from_whatever_was_said() {
-        let read = |body: &str| reason(body.as_bytes());
-        let envelope = r#"{"error":"HostBanned","message":"no"}"#;
-        assert_eq!(read(envelope).as_deref(), Some("HostBanned: no"));
-        assert_eq!(read(r#"{"error":"HostBanned"}"#).as_deref(), Some("HostBanned"));
-        assert_eq!(read("<html>bad gateway\n").as_deref(), Some("<html>bad gateway"));
-        assert_eq!(read(""), None);
-    }
 }

@@ -12,6 +12,7 @@ use common::clock::Clock;
 use common::config::Config;
 use common::db::{self, PgPool, PoolSettings, SchemaError};
 use common::lifecycle::{Announcements, DeletedAccounts};
+use common::relay::Relays;
 use common::repo::ImportLeftovers;
 use common::sequencer::Sequencer;
 use common::session::Sessions;
@@ -23,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::jobs;
 use crate::mail::Mailer;
+use crate::relay::RelayClient;
 use crate::runner::{Context, Monitor, Runner};
 use crate::services;
 
@@ -66,6 +68,8 @@ pub async fn run() -> anyhow::Result<()> {
         sessions: Sessions::new(database.clone(), clock.clone()),
         deleted_accounts: DeletedAccounts::new(&database),
         announcements: Announcements::new(database.clone(), clock.clone()),
+        relays: Relays::new(database.clone()),
+        relay_client: RelayClient::new(&config.service.hostname)?,
         config: Arc::new(config),
         accounts: Accounts::new(database.clone()),
         mailer,

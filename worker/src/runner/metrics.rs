@@ -13,6 +13,7 @@ use common::blob::CollectorCounts;
 use common::clock::Clock;
 use common::db::PgPool;
 use common::jobs::{Jobs, Outcome, QueueDepth};
+use common::relay::{Relay, Relays};
 use common::sequencer::Sequencer;
 use common::telemetry::metrics::{self, Counter, Exposition, Gauge, Histogram};
 use tokio::net::TcpListener;
@@ -21,6 +22,7 @@ use tokio::time::timeout;
 use crate::jobs::BlobChecks;
 
 use super::{Context, Kind, Schedule};
+use crate::relay;
 
 /// How long a scrape waits for Postgres.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -36,6 +38,9 @@ struct Inner {
     kinds: Vec<(&'static str, Arc<JobCounts>)>,
     jobs: Jobs,
     sequencer: Sequencer,
+    relays: Relays,
+    /// Names of those that the settings name.
+    relay_names: Vec<String>,
     database: PgPool,
     collected: Arc<CollectorCounts>,
     blob_checks: Arc<BlobChecks>,
@@ -96,6 +101,7 @@ impl Monitor {
         schedules: &[(Schedule, Arc<Counts>)],
         kinds: &[Kind],
     ) -> Self {
+        let relays = Relay::all(&context.config.upstreams.crawlers);
         Self(Arc::new(Inner {
             is_ready: AtomicBool::new(false),
             schedules: schedules.iter().map(|(schedule, counts)| (schedule.name, Arc::clone(counts))).collect(),
@@ -104,6 +110,8 @@ impl Monitor {
             sequencer: context.sequencer.clone(),
             collected: context.blob_collector.counts(),
             blob_checks: Arc::clone(&context.blob_checks),
+            relays: context.relays.clone(),
+            relay_names: relays.into_iter().map(|relay| relay.name).collect(),
             database: database.clone(),
         }))
     }
@@ -142,7 +150,23 @@ impl Monitor {
             text.gauge("pds_sequencer_last_seq", "Seq of the newest event.", place.newest);
             text.gauge("pds_sequencer_floor_seq", "Seq from which on no event was dropped for its age.", place.floor);
         }
+        self.write_relays(&mut text).await;
         text.finish()
+    }
+
+    /// As the database has it, so that all workers show the same.
+    async fn write_relays(&self, text: &mut Exposition) {
+        let Inner { relays, relay_names, .. } = &*self.0;
+        if relay_names.is_empty() {
+            return;
+        }
+        let names: Vec<&str> = relay_names.iter().map(String::as_str).collect();
+        let known = async {
+            Ok::<_, common::db::Error>((relays.list_notices(&names).await?, relays.list_checks(&names).await?))
+        };
+        if let Ok(Ok((notices, checks))) = timeout(PATIENCE, known).await {
+            relay::write_metrics(text, &notices, &checks);
+        }
     }
 
     fn write_schedules(&self, text: &mut Exposition) {

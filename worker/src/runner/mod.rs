@@ -23,6 +23,7 @@ use common::config::Config;
 use common::db::{Error, PgPool};
 use common::jobs::{Jobs, Worker};
 use common::lifecycle::{Announcements, DeletedAccounts, Lifecycle};
+use common::relay::Relays;
 use common::repo::ImportLeftovers;
 use common::sequencer::Sequencer;
 use common::session::Sessions;
@@ -34,6 +35,7 @@ use tracing::{info, warn};
 
 use crate::jobs::BlobChecks;
 use crate::mail::Mailer;
+use crate::relay::RelayClient;
 pub use job::{JobError, Kind, Run};
 use metrics::Counts;
 pub use metrics::Monitor;
@@ -79,6 +81,10 @@ pub struct Context {
     pub blob_checker: BlobChecker,
     /// What it found.
     pub blob_checks: Arc<BlobChecks>,
+    /// What relays were told, and what they said.
+    pub relays: Relays,
+    /// Calls them.
+    pub relay_client: RelayClient,
 }
 
 /// Everything a worker does.

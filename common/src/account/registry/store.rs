@@ -85,6 +85,43 @@ pub(super) async fn list_all(
     list_details!(conn, "(created_at, did) > ($1, $2) ORDER BY created_at, did LIMIT $3", at, did, limit)
 }
 
+/// The newest accounts among those made before `before`.
+pub(super) async fn list_newest(
+    conn: &mut PgConnection,
+    before: DateTime<Utc>,
+    limit: i64,
+) -> sqlx::Result<Vec<AccountDetails>> {
+    list_details!(conn, "created_at < $1 ORDER BY id DESC LIMIT $2", before, limit)
+}
+
+pub(super) async fn list_by_id(conn: &mut PgConnection, ids: &[i64]) -> sqlx::Result<Vec<AccountDetails>> {
+    list_details!(conn, "id = ANY ($1)", ids)
+}
+
+/// The first and the last number of an account; `None` if there is none.
+pub(super) async fn find_bounds(conn: &mut PgConnection) -> sqlx::Result<Option<(i64, i64)>> {
+    let row = sqlx::query!("SELECT min(id) AS first, max(id) AS last FROM account").fetch_one(conn).await?;
+    Ok(row.first.zip(row.last))
+}
+
+/// For each of these numbers that of the first account from there on; each account once.
+pub(super) async fn list_nearest(conn: &mut PgConnection, ids: &[i64]) -> sqlx::Result<Vec<i64>> {
+    sqlx::query_scalar!(
+        r#"
+            SELECT DISTINCT near.id
+            FROM unnest($1::bigint[]) AS wanted (id)
+            CROSS JOIN LATERAL (SELECT a.id FROM account a WHERE a.id >= wanted.id ORDER BY a.id LIMIT 1) AS near
+        "#,
+        ids,
+    )
+    .fetch_all(conn)
+    .await
+}
+
+pub(super) async fn count(conn: &mut PgConnection) -> sqlx::Result<i64> {
+    sqlx::query_scalar!(r#"SELECT count(*) AS "count!" FROM account"#).fetch_one(conn).await
+}
+
 /// `prefix` and `after` are in lower case.
 pub(super) async fn list_by_email(
     conn: &mut PgConnection,

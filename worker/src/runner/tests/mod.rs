@@ -25,6 +25,8 @@ fn context(db: &TestDb) -> Context {
         blobs: crate::services::blobs(objects, &db.pool()),
         deleted_accounts: DeletedAccounts::new(&db.pool()),
         announcements: Announcements::new(db.pool(), clock.clone()),
+        relays: Relays::new(db.pool()),
+        relay_client: RelayClient::new(&config.service.hostname).unwrap(),
         mailer: Mailer::new(&config.mail(), clock.clone()).unwrap(),
         config: Arc::new(config),
         clock,

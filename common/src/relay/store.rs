@@ -1,0 +1,146 @@
+//! All SQL of relays.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use serde_json::Value;
+use sqlx::PgConnection;
+
+use super::{Claim, Notice};
+
+/// Adds the relays that are not there.
+pub(super) async fn insert_notices(conn: &mut PgConnection, names: &[&str]) -> sqlx::Result<()> {
+    let insertion =
+        sqlx::query!("INSERT INTO crawl_notice (relay) SELECT unnest($1::text[]) ON CONFLICT DO NOTHING", names as _);
+    insertion.execute(conn).await?;
+    Ok(())
+}
+
+/// The relays that may be told now, and do not know of all there is.
+///
+/// After a restore from a backup the log's head may be below what a relay was told: that is news as well.
+pub(super) async fn list_due(conn: &mut PgConnection, names: &[&str]) -> sqlx::Result<Vec<String>> {
+    sqlx::query_scalar!(
+        r#"
+            SELECT n.relay
+            FROM crawl_notice n CROSS JOIN sequencer s
+            WHERE n.relay = ANY ($1) AND n.next_at <= clock_timestamp() AND s.last_seq > 0
+                AND (
+                    n.told_seq IS DISTINCT FROM s.last_seq
+                    OR n.told_at < (SELECT max(w.started_at) FROM worker_lease w)
+                )
+        "#,
+        names as _,
+    )
+    .fetch_all(conn)
+    .await
+}
+
+/// Leaves a relay alone for so long, if it may be told now.
+pub(super) async fn claim(conn: &mut PgConnection, name: &str, interval: Duration) -> sqlx::Result<Option<Claim>> {
+    let row = sqlx::query!(
+        r#"
+            UPDATE crawl_notice n SET next_at = clock_timestamp() + make_interval(secs => $2)
+            FROM sequencer s
+            WHERE n.relay = $1 AND n.next_at <= clock_timestamp()
+            RETURNING s.last_seq AS seq, n.failures
+        "#,
+        name,
+        interval.as_secs_f64(),
+    )
+    .fetch_optional(conn)
+    .await?;
+    Ok(row.map(|row| Claim { seq: row.seq, failures: row.failures.try_into().unwrap_or(0) }))
+}
+
+/// Leaves a relay alone for so long, whether or not it may be told now.
+pub(super) async fn claim_now(conn: &mut PgConnection, name: &str, interval: Duration) -> sqlx::Result<Claim> {
+    let row = sqlx::query!(
+        r#"
+            INSERT INTO crawl_notice AS n (relay, next_at)
+            VALUES ($1, clock_timestamp() + make_interval(secs => $2))
+            ON CONFLICT (relay) DO UPDATE SET next_at = excluded.next_at
+            RETURNING (SELECT last_seq FROM sequencer) AS "seq!", n.failures
+        "#,
+        name,
+        interval.as_secs_f64(),
+    )
+    .fetch_one(conn)
+    .await?;
+    Ok(Claim { seq: row.seq, failures: row.failures.try_into().unwrap_or(0) })
+}
+
+pub(super) async fn upsert_told(conn: &mut PgConnection, name: &str, seq: i64, interval: Duration) -> sqlx::Result<()> {
+    let upsert = sqlx::query!(
+        r#"
+            INSERT INTO crawl_notice AS n (relay, told_at, told_seq, next_at)
+            VALUES ($1, clock_timestamp(), $2, clock_timestamp() + make_interval(secs => $3))
+            ON CONFLICT (relay) DO UPDATE SET
+                told_at = excluded.told_at, told_seq = excluded.told_seq, next_at = excluded.next_at,
+                failures = 0, last_error = NULL
+        "#,
+        name,
+        seq,
+        interval.as_secs_f64(),
+    );
+    upsert.execute(conn).await?;
+    Ok(())
+}
+
+pub(super) async fn update_failed(
+    conn: &mut PgConnection,
+    name: &str,
+    reason: &str,
+    pause: Duration,
+) -> sqlx::Result<()> {
+    let update = sqlx::query!(
+        r#"
+            UPDATE crawl_notice SET
+                failures = failures + 1, failed_at = clock_timestamp(), last_error = $2,
+                next_at = clock_timestamp() + make_interval(secs => $3)
+            WHERE relay = $1
+        "#,
+        name,
+        reason,
+        pause.as_secs_f64(),
+    );
+    update.execute(conn).await?;
+    Ok(())
+}
+
+pub(super) async fn list_notices(conn: &mut PgConnection, names: &[&str]) -> sqlx::Result<Vec<Notice>> {
+    sqlx::query_as!(
+        Notice,
+        r#"
+            SELECT relay, told_at, told_seq, next_at, failures, failed_at, last_error
+            FROM crawl_notice
+            WHERE relay = ANY ($1)
+        "#,
+        names as _,
+    )
+    .fetch_all(conn)
+    .await
+}
+
+pub(super) async fn upsert_check(
+    conn: &mut PgConnection,
+    name: &str,
+    report: &Value,
+    checked_at: DateTime<Utc>,
+) -> sqlx::Result<()> {
+    let upsert = sqlx::query!(
+        r#"
+            INSERT INTO relay_check (relay, report, checked_at) VALUES ($1, $2, $3)
+            ON CONFLICT (relay) DO UPDATE SET report = excluded.report, checked_at = excluded.checked_at
+        "#,
+        name,
+        report,
+        checked_at,
+    );
+    upsert.execute(conn).await?;
+    Ok(())
+}
+
+pub(super) async fn list_checks(conn: &mut PgConnection, names: &[&str]) -> sqlx::Result<Vec<Value>> {
+    sqlx::query_scalar!("SELECT report FROM relay_check WHERE relay = ANY ($1)", names as _).fetch_all(conn).await
+}
