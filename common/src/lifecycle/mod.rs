@@ -26,7 +26,7 @@ use crate::config::Config;
 use crate::identity::DidResolver;
 use crate::identity::HandleRules;
 use crate::keys::RotationKey;
-pub use deletion::{DeletedAccounts, Purged};
+pub use deletion::{DeletedAccounts, PurgeDeleted, Purged};
 pub use handle::{HandleGiver, UpdateHandleError};
 pub use password::{SetPasswordError, check_new_password, set_password};
 pub use plc::{Announcements, PlcChanges, PlcOperationError, is_plc};

@@ -1,4 +1,4 @@
-//! What is left of deleted accounts.
+//! What is left of deleted accounts, should a job have failed, or an account have been deleted without one.
 
 use std::time::Duration;
 

@@ -10,6 +10,7 @@ mod import_leftovers;
 mod old_documents;
 mod overdue_accounts;
 mod place_object;
+mod purge_deleted;
 mod relay_checks;
 mod send_code;
 mod send_moderation_mail;
@@ -21,6 +22,7 @@ mod unused_blobs;
 pub use blob_sample::BlobChecks;
 use common::account::{SendCode, SendModerationMail};
 use common::blob::PlaceObject;
+use common::lifecycle::PurgeDeleted;
 use common::relay::TellRelay;
 
 use crate::runner::{Kind, Work};
@@ -44,6 +46,7 @@ pub fn all() -> Work {
         ],
         kinds: vec![
             Kind::of::<PlaceObject>(),
+            Kind::of::<PurgeDeleted>(),
             Kind::of::<SendCode>(),
             Kind::of::<SendModerationMail>(),
             Kind::of::<TellRelay>(),

@@ -1,8 +1,9 @@
 //! Deleting accounts, for good.
 //!
-//! Owns `account_deletion`. [`Lifecycle::delete`] is one short statement, `account_delete_v2`: the account, its repo, its
+//! Owns `account_deletion`. [`Lifecycle::delete`] is one short statement, `account_delete_v3`: the account, its repo, its
 //! key and its sessions are gone for everybody, the stream is told, and a row remains that says what is left to remove.
-//! The rest goes later, in steps of some milliseconds ([`DeletedAccounts::purge`], which a worker calls every minute):
+//! The rest goes later, in steps of some milliseconds ([`DeletedAccounts::purge`]), which a worker begins at once, because the
+//! statement enqueues the job [`PurgeDeleted`], and every minute in any case:
 //!
 //! * the rows of its records, tree and references. Nothing reads them: they hang on the account's number, which is
 //!   never given again, also not to an account with the same DID.
@@ -14,6 +15,7 @@
 //!
 //! Each step notes in `account_deletion` how far it came, so a worker that is killed loses the step it was at.
 
+mod job;
 mod store;
 #[cfg(test)]
 mod tests;
@@ -23,6 +25,8 @@ use std::fmt;
 use atproto::event::{AccountEvent, AccountStatus};
 use atproto::syntax::Did;
 use chrono::{DateTime, Utc};
+
+pub use job::PurgeDeleted;
 
 use super::{Lifecycle, Workflows};
 use crate::audit::Actor;

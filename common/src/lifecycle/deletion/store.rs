@@ -10,7 +10,7 @@ use super::numbers;
 use crate::audit::Actor;
 use crate::db::{AccountId, TextColumn};
 
-/// Deletes an account, announces that, and notes who did it, in one statement; false if there is none.
+/// Deletes an account, announces that, notes who did it, and has the rest removed, in one statement; false if there is none.
 pub(super) async fn delete_account(
     conn: &mut PgConnection,
     did: &Did,
@@ -18,7 +18,7 @@ pub(super) async fn delete_account(
     actor: Option<&Actor>,
 ) -> sqlx::Result<bool> {
     let actor = actor.map(ToString::to_string);
-    let query = sqlx::query_scalar!("SELECT account_delete_v2($1, $2, $3)", actor, did.as_str(), event);
+    let query = sqlx::query_scalar!("SELECT account_delete_v3($1, $2, $3)", actor, did.as_str(), event);
     Ok(query.fetch_one(conn).await?.is_some())
 }
 

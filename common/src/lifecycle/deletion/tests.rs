@@ -6,8 +6,9 @@ use atproto::data::Ipld;
 use atproto::syntax::Did;
 use chrono::TimeDelta;
 
-use super::{DeletedAccounts, Purged, Steps};
+use super::{DeletedAccounts, PurgeDeleted, Purged, Steps};
 use crate::audit::Actor;
+use crate::jobs::{Filter, Job as _, Jobs};
 use crate::lifecycle::tests::world::{World, request, world, write};
 use crate::lifecycle::{CreatedAccount, StatusChange};
 use crate::repo::{PreparedRecord, PreparedWrite, RecordPath, Repos};
@@ -62,6 +63,11 @@ async fn a_deleted_account_is_gone_at_once_and_nothing_of_it_is_left() {
     let replica = world.replica();
     assert!(replica.delete(&alice.did, None).await.unwrap());
     assert!(!replica.delete(&alice.did, None).await.unwrap(), "once");
+    let jobs = Jobs::new(pool.clone()).list_jobs(Filter::default(), 0, 10).await.unwrap();
+    assert_eq!(jobs.iter().map(|job| job.kind.as_str()).collect::<Vec<_>>(), [PurgeDeleted::KIND]);
+    // As a worker reads it.
+    let _: PurgeDeleted = serde_json::from_value(jobs[0].payload.clone()).unwrap();
+    assert_eq!(jobs[0].dedupe_key, PurgeDeleted {}.dedupe_key());
     let services = &replica.0.services;
     assert!(services.accounts.find_by_did(&alice.did).await.unwrap().is_none());
     assert!(repos.find(&alice.did).await.unwrap().is_none());
