@@ -139,7 +139,7 @@ impl AppState {
             handle_resolver: services.handle_resolver.clone(),
             keys: services.keys.clone(),
             repos: Repos::new(database.clone(), services.keys.clone(), clock.clone()),
-            blobs: Blobs::new(database.clone(), objects),
+            blobs: Blobs::new(database.clone(), objects).with_rules(&config.blob),
             firehose: Firehose::start(sequencer.clone(), clock.clone(), stream, shutdown.clone()),
             lifecycle,
             limits: Limits::start(&config, &clock).map_err(StartError::Limits)?,

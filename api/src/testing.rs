@@ -70,7 +70,9 @@ impl TestApi {
             replica.start();
             replicas.push(replica);
         }
-        Self { replicas, http: reqwest::Client::builder().build().unwrap(), db, plc, clock, blobs }
+        // What a reply says is looked at, also if it says to look elsewhere.
+        let http = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap();
+        Self { replicas, http, db, plc, clock, blobs }
     }
 
     /// The folder with the bytes of blobs; see `common::blob`.

@@ -43,6 +43,7 @@ async fn every_scenario_is_measured_and_nothing_fails() {
         "list-records",
         "get-repo",
         "upload-blob",
+        "upload-large",
         "get-blob",
         "firehose",
         "backfill",
@@ -51,7 +52,7 @@ async fn every_scenario_is_measured_and_nothing_fails() {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let rows = rows(&json);
     let names: Vec<&str> = rows.iter().map(|row| row["name"].as_str().unwrap()).collect();
-    let expected = [&scenarios[..8], &["firehose-writes", "firehose-idle", "backfill"]].concat();
+    let expected = [&scenarios[..9], &["firehose-writes", "firehose-idle", "backfill"]].concat();
     assert_eq!(names, expected);
     for row in &rows {
         assert!(row["count"].as_u64() > Some(0) && row["failures"] == 0, "{row}");

@@ -51,8 +51,9 @@ where
 /// The addresses in `X-Forwarded-For`, the last one first, up to one that cannot be read.
 fn hops(headers: &HeaderMap) -> impl Iterator<Item = IpAddr> {
     let values = headers.get_all("x-forwarded-for").iter().rev();
-    let texts = values.flat_map(|value| value.to_str().unwrap_or_default().rsplit(','));
-    texts.map_while(|text| read_hop(text.trim()))
+    // Bytes, not text: what a client wrote further left must not hide what a proxy wrote after it.
+    let hops = values.flat_map(|value| value.as_bytes().rsplit(|byte| *byte == b','));
+    hops.map_while(|hop| read_hop(str::from_utf8(hop).ok()?.trim()))
 }
 
 /// An address; some proxies add the port.
@@ -88,6 +89,8 @@ fn is_trusted(ip: IpAddr, networks: &[IpNet]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderValue;
+
     use super::*;
 
     fn client(peer: &str, header: &str, change: impl Fn(&mut Config)) -> String {
@@ -96,7 +99,7 @@ mod tests {
         let (mut extensions, mut headers) = (Extensions::new(), HeaderMap::new());
         extensions.insert(ConnectInfo(SocketAddr::new(peer.parse().unwrap(), 4000)));
         for line in header.split('\n') {
-            headers.append("x-forwarded-for", line.parse().unwrap());
+            headers.append("x-forwarded-for", HeaderValue::from_bytes(line.as_bytes()).unwrap());
         }
         ClientIp::of(&extensions, &headers, &config).unwrap().0.to_string()
     }
@@ -107,6 +110,7 @@ mod tests {
             ("198.51.100.1", "192.0.2.7", "198.51.100.1", "an untrusted peer speaks for itself"),
             ("127.0.0.1", "", "127.0.0.1", "no header"),
             ("10.0.0.2", "192.0.2.7", "192.0.2.7", "one proxy"),
+            ("10.0.0.2", "\u{ff}, 192.0.2.7", "192.0.2.7", "no text further left"),
             ("10.0.0.2", "1.1.1.1, 192.0.2.7", "192.0.2.7", "the client's own claim is further left"),
             ("10.0.0.2", "1.1.1.1\n192.0.2.7", "192.0.2.7", "also as a header of its own"),
             ("::ffff:10.0.0.2", "192.0.2.7,203.0.113.9, 10.1.1.1", "192.0.2.7", "several proxies"),

@@ -67,6 +67,9 @@ const LOGIN_BY_NAME_DAY: Rule = rule("login-name-day", 1500, DAY, By::Name);
 const LOGIN_BY_ADDRESS: Rule = by_address("login-address-5min", 300, FIVE_MINUTES);
 const LOGIN_BY_ADDRESS_DAY: Rule = by_address("login-address-day", 3000, DAY);
 
+const LOGIN_HERE: Rule = rule("create-session-5min", 30, FIVE_MINUTES, By::NameAndAddress);
+const LOGIN_HERE_DAY: Rule = rule("create-session-day", 300, DAY, By::NameAndAddress);
+
 /// The methods with limits of their own.
 pub(super) const METHODS: &[Row] = &[
     // Repositories.
@@ -81,14 +84,7 @@ pub(super) const METHODS: &[Row] = &[
     // Passwords.
     row(
         "com.atproto.server.createSession",
-        &[
-            rule("create-session-5min", 30, FIVE_MINUTES, By::NameAndAddress),
-            rule("create-session-day", 300, DAY, By::NameAndAddress),
-            LOGIN_BY_NAME,
-            LOGIN_BY_NAME_DAY,
-            LOGIN_BY_ADDRESS,
-            LOGIN_BY_ADDRESS_DAY,
-        ],
+        &[LOGIN_HERE, LOGIN_HERE_DAY, LOGIN_BY_NAME, LOGIN_BY_NAME_DAY, LOGIN_BY_ADDRESS, LOGIN_BY_ADDRESS_DAY],
     )
     .with_input(),
     // It tells whether a password is right, as signing in does.
@@ -96,6 +92,9 @@ pub(super) const METHODS: &[Row] = &[
         "com.atproto.server.deleteAccount",
         &[
             by_address("delete-account-5min", 50, FIVE_MINUTES),
+            // Else one address alone could use up what a name has.
+            LOGIN_HERE,
+            LOGIN_HERE_DAY,
             LOGIN_BY_NAME,
             LOGIN_BY_NAME_DAY,
             LOGIN_BY_ADDRESS,
@@ -138,8 +137,9 @@ pub(super) const METHODS: &[Row] = &[
         &[
             by_address("request-reset-hour", 15, HOUR),
             by_address("request-reset-day", 50, DAY),
-            rule("request-reset-name-hour", 5, HOUR, By::Name),
-            rule("request-reset-name-day", 15, DAY, By::Name),
+            rule("request-reset-name-hour", 5, HOUR, By::NameAndAddress),
+            rule("request-reset-name-day", 15, DAY, By::NameAndAddress),
+            rule("request-reset-mailbox-day", 50, DAY, By::Name),
         ],
     )
     .with_input(),

@@ -161,6 +161,8 @@ actions! {
     UpdatePassword = "account.update_password",
     /// The DID of an account got another signing key.
     UpdateSigningKey = "account.update_signing_key",
+    /// An account may have more, or fewer, blobs.
+    SetBlobQuota = "account.set_blob_quota",
     /// An account's invitations were stopped.
     DisableInvites = "account.disable_invites",
     /// An account's invitations were allowed again.

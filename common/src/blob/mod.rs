@@ -9,8 +9,9 @@
 //! | taken down | with a mark | out of use | nobody |
 //! | given up | of `blob_deletion` | going | nobody |
 //!
-//! Owns `blob`, `record_blob`, `blob_dereference` and `blob_deletion`; the bytes are in [`object`]. What no record refers to
-//! goes after a time ([`collect`]), unless an operator [keeps](Blobs::keep) it. A commit that writes records with references stores these in its own statement (see
+//! Owns `blob`, `record_blob`, `blob_dereference`, `blob_deletion`, `blob_quota` and `blob_usage`; the bytes are in [`object`].
+//! What no record refers to goes after a time ([`collect`]), unless an operator [keeps](Blobs::keep) it. A commit that
+//! writes records with references stores these in its own statement (see
 //! `common::repo`), and only if each blob is there; an import stores them whether it is there or not.
 //!
 //! # Deleting a blob
@@ -25,16 +26,20 @@ mod media_type;
 mod metadata;
 mod object;
 mod orphan;
+mod quota;
 mod store;
 mod takedown;
 mod upload;
 
 use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
 
 use atproto::data::Cid;
 use atproto::syntax::{Nsid, RecordKey, Tid};
 use sqlx::PgConnection;
 
+use crate::config::{BlobConfig, BlobDelivery, BlobQuota};
 use crate::db::{AccountId, PgPool};
 pub use check::{BlobChecker, CheckedBlob, Condition};
 pub use collect::{CollectError, Collected, Collector, CollectorCounts, Forecast, Grace, Tally, give_up};
@@ -46,6 +51,7 @@ use object::Area;
 pub use object::MemoryStore;
 pub use object::{CheckError, Content, Listed, Object, ObjectId, Objects, Page, Spool, StoreError};
 pub use orphan::Orphans;
+pub use quota::{BlobQuotas, BlobUsage, QuotaExceeded};
 pub use takedown::{BlobMark, PlaceObject};
 pub use upload::{StoredBlob, UploadError};
 
@@ -80,17 +86,56 @@ pub enum BlobError {
     Storage(#[from] sqlx::Error),
 }
 
+/// How long an address of the store is good, unless the credentials of this server end before.
+const PRESIGNED: Duration = Duration::from_mins(15);
+/// How long others may remember where a blob is.
+const REMEMBERED: Duration = Duration::from_mins(1);
+
+/// Where somebody else sends a blob.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Location {
+    /// The address.
+    pub url: String,
+    /// How long it may be remembered.
+    pub max_age: Duration,
+}
+
 /// The blobs of all accounts. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Blobs {
     pool: PgPool,
     objects: Objects,
+    quotas: BlobQuotas,
+    delivery: Arc<BlobDelivery>,
 }
 
 impl Blobs {
-    /// Serves the blobs in `pool`'s database, whose bytes are in `objects`.
+    /// Serves the blobs in `pool`'s database, whose bytes are in `objects`, without quotas.
     pub fn new(pool: PgPool, objects: Objects) -> Self {
-        Self { pool, objects }
+        let quotas = BlobQuotas::new(pool.clone(), BlobQuota::default());
+        Self { pool, objects, quotas, delivery: Arc::new(BlobDelivery::Stream) }
+    }
+
+    /// The same, with quotas and other rules of the settings.
+    #[must_use]
+    pub fn with_rules(self, rules: &BlobConfig) -> Self {
+        let quotas = BlobQuotas::new(self.pool.clone(), rules.quota);
+        Self { quotas, delivery: Arc::new(rules.delivery.clone()), ..self }
+    }
+
+    /// How many blobs accounts may have.
+    pub fn quotas(&self) -> &BlobQuotas {
+        &self.quotas
+    }
+
+    /// Who else sends the bytes of a blob that everybody may read; `None` if nobody does.
+    pub async fn locate(&self, id: ObjectId<'_>, blob: &StoredBlob) -> Result<Option<Location>, StoreError> {
+        let url = match &*self.delivery {
+            BlobDelivery::Stream => None,
+            BlobDelivery::Cdn(pattern) => Some(pattern.url(id.did, id.cid)),
+            BlobDelivery::Presign => self.objects.presign(id, &blob.mime_type, PRESIGNED).await?,
+        };
+        Ok(url.map(|url| Location { url, max_age: REMEMBERED }))
     }
 
     /// An account's blob, if a record refers to it and it is not taken down.
@@ -146,8 +191,8 @@ impl Blobs {
     }
 }
 
-/// Stores references of records that a commit with this rev wrote, whether the blobs are there or not. References that
-/// are stored already take on the rev.
+/// Stores references of records that a commit with this rev wrote, whether the blobs are there or not: in a transaction, to
+/// whose end nobody deletes these blobs. References that are stored already take on the rev.
 pub async fn insert_references(
     conn: &mut PgConnection,
     account: AccountId,

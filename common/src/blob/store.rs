@@ -5,6 +5,7 @@ use atproto::syntax::{Did, Nsid, RecordKey, Tid};
 use sqlx::PgConnection;
 
 use super::{BlobCounts, Reference, StoredBlob};
+use crate::config::BlobQuota;
 use crate::db::{AccountId, CidColumn, TextColumn};
 
 /// As [`super::Blobs::list_referenced`]; `page` is where it begins and how long it is.
@@ -71,6 +72,13 @@ pub(super) async fn insert_references(
     let cids: Vec<&[u8]> = references.iter().map(|reference| reference.cid.as_bytes().as_slice()).collect();
     let collections: Vec<&str> = references.iter().map(|reference| reference.collection.as_str()).collect();
     let rkeys: Vec<&str> = references.iter().map(|reference| reference.rkey.as_str()).collect();
+    // Whoever deletes blobs locks them before they look for references.
+    let query = sqlx::query!(
+        "SELECT FROM blob WHERE account_id = $1 AND cid = ANY ($2) ORDER BY cid FOR UPDATE",
+        account.get(),
+        &cids as _,
+    );
+    query.execute(&mut *conn).await?;
     let query = sqlx::query!(
         r#"
             INSERT INTO record_blob (account_id, cid, collection, rkey, rev)
@@ -129,13 +137,14 @@ pub(super) async fn list_usable(conn: &mut PgConnection, account: AccountId, cid
 pub(super) struct Bars {
     pub(super) taken_down: bool,
     pub(super) being_deleted: bool,
+    /// Of the account, if it has one.
+    pub(super) own_quota: Option<BlobQuota>,
 }
 
-/// What keeps a blob from being uploaded for a DID. One that the account has is not being deleted, though its bytes may have
-/// been about to be: those of an earlier account with this DID.
-pub(super) async fn find_bars(conn: &mut PgConnection, did: &Did, cid: Cid) -> sqlx::Result<Bars> {
-    sqlx::query_as!(
-        Bars,
+/// What keeps a blob of an account, which has this DID, from being uploaded. One that the account has is not being deleted,
+/// though its bytes may have been about to be: those of an earlier account with this DID.
+pub(super) async fn find_bars(conn: &mut PgConnection, account: AccountId, did: &Did, cid: Cid) -> sqlx::Result<Bars> {
+    let query = sqlx::query!(
         r#"
             SELECT
                 EXISTS (
@@ -145,16 +154,32 @@ pub(super) async fn find_bars(conn: &mut PgConnection, did: &Did, cid: Cid) -> s
                 EXISTS (SELECT FROM blob_deletion d WHERE d.did = $1 AND d.cid = $2)
                     AND NOT EXISTS (
                         SELECT FROM account a JOIN blob b ON b.account_id = a.id WHERE a.did = $1 AND b.cid = $2
-                    ) AS "being_deleted!"
+                    ) AS "being_deleted!",
+                q.account_id IS NOT NULL AS "has_quota!",
+                q.max_bytes AS "max_bytes?",
+                q.max_count AS "max_count?"
+            FROM (SELECT) one
+            LEFT JOIN blob_quota q ON q.account_id = $3
         "#,
         did.as_str(),
         cid.as_bytes(),
-    )
-    .fetch_one(conn)
-    .await
+        account.get(),
+    );
+    let row = query.fetch_one(conn).await?;
+    let bytes = row.max_bytes.map(size_of).transpose()?;
+    let count = row.max_count.map(size_of).transpose()?;
+    let own_quota = row.has_quota.then_some(BlobQuota { bytes, count });
+    Ok(Bars { taken_down: row.taken_down, being_deleted: row.being_deleted, own_quota })
 }
 
-/// Stores an uploaded blob and gives its media type. One that no record refers to is as new, also if it was about to be
+/// The row of an uploaded blob.
+pub(super) struct Row {
+    pub(super) mime_type: String,
+    /// Whether it was not there before.
+    pub(super) is_new: bool,
+}
+
+/// Stores the row of an uploaded blob. One that no record refers to is as new, also if it was about to be
 /// deleted; of others nothing changes. `None` if there is no such account, or something keeps the blob from being uploaded.
 ///
 /// Whoever deletes the account waits for this, or this for them. A record may refer to the blob already: an import's.
@@ -162,8 +187,9 @@ pub(super) async fn upsert_blob(
     conn: &mut PgConnection,
     account: AccountId,
     blob: &StoredBlob,
-) -> sqlx::Result<Option<String>> {
-    sqlx::query_scalar!(
+) -> sqlx::Result<Option<Row>> {
+    sqlx::query_as!(
+        Row,
         r#"
             INSERT INTO blob AS b (account_id, cid, mime_type, size, state)
             SELECT
@@ -184,7 +210,7 @@ pub(super) async fn upsert_blob(
                 state = excluded.state,
                 delete_after = NULL
             WHERE b.takedown_ref IS NULL
-            RETURNING mime_type
+            RETURNING mime_type, b.xmax = 0 AS "is_new!"
         "#,
         account.get(),
         blob.cid.as_bytes(),
@@ -255,7 +281,7 @@ pub(super) async fn list_temporary(
         r#"
             SELECT cid AS "cid: CidColumn", mime_type, size
             FROM blob
-            WHERE account_id = $1 AND cid = ANY ($2) AND state = 'temporary'
+            WHERE account_id = $1 AND cid = ANY ($2) AND state = 'temporary' AND takedown_ref IS NULL
         "#,
         account.get(),
         &wanted as _,
@@ -268,7 +294,7 @@ pub(super) async fn list_temporary(
     blobs.collect()
 }
 
-fn size_column(size: u64) -> sqlx::Result<i64> {
+pub(super) fn size_column(size: u64) -> sqlx::Result<i64> {
     i64::try_from(size).map_err(|error| sqlx::Error::Encode(error.into()))
 }
 

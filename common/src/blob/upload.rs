@@ -9,8 +9,10 @@ use atproto::syntax::Did;
 use picture::InspectError;
 
 use super::object::{Content, ObjectId, Spool, StoreError};
+use super::quota::{self, QuotaExceeded};
 use super::store::{self, Bars};
 use super::{Blobs, PlaceObject};
+use crate::config::BlobQuota;
 use crate::db::AccountId;
 use crate::jobs;
 
@@ -40,6 +42,9 @@ pub enum UploadError {
     /// It cannot be told whether a picture says where it was taken, or it cannot be removed.
     #[error("the picture cannot be inspected")]
     Unreadable(#[source] InspectError),
+    /// The account has as much as it may have.
+    #[error(transparent)]
+    Quota(#[from] QuotaExceeded),
     /// There is no such account any more.
     #[error("Account not found")]
     AccountNotFound,
@@ -70,33 +75,61 @@ impl Blobs {
     ) -> Result<StoredBlob, UploadError> {
         let (cid, size) = (content.cid(), content.size());
         let blob = StoredBlob { cid, mime_type: mime_type.to_owned(), size };
-        self.check_open(did, cid).await?;
-        self.objects.put(ObjectId { did, cid }, content).await?;
-        let stored = store::upsert_blob(&mut *self.pool.acquire().await?, account, &blob).await?;
-        if let Some(mime_type) = stored {
-            return Ok(StoredBlob { mime_type, ..blob });
+        let quota = self.check_open(account, did, cid).await?;
+        if quota.is_limited() {
+            quota::check(&mut *self.pool.acquire().await?, account, quota, &blob).await??;
         }
-        let refusal = self.check_open(did, cid).await.err().unwrap_or(UploadError::AccountNotFound);
-        self.take_back(did, cid).await?;
+        self.objects.put(ObjectId { did, cid }, content).await?;
+        let refusal = match self.store_row(account, quota, &blob).await? {
+            Ok(Some(mime_type)) => return Ok(StoredBlob { mime_type, ..blob }),
+            Ok(None) => self.check_open(account, did, cid).await.err().unwrap_or(UploadError::AccountNotFound),
+            Err(exceeded) => exceeded.into(),
+        };
+        self.take_back(account, did, cid).await?;
         Err(refusal)
     }
 
     /// Has an object removed that was stored and has no row, or is taken down.
-    async fn take_back(&self, did: &Did, cid: Cid) -> sqlx::Result<()> {
+    async fn take_back(&self, account: AccountId, did: &Did, cid: Cid) -> sqlx::Result<()> {
         let mut conn = self.pool.acquire().await?;
-        if store::find_bars(&mut conn, did, cid).await?.taken_down {
+        if store::find_bars(&mut conn, account, did, cid).await?.taken_down {
             return jobs::enqueue(&mut conn, &PlaceObject { did: did.clone(), cid, again: false }).await;
         }
         store::upsert_deletion(&mut conn, did, cid).await
     }
 
-    /// Fails if these bytes may not come in for this DID now.
-    async fn check_open(&self, did: &Did, cid: Cid) -> Result<(), UploadError> {
-        let bars = store::find_bars(&mut *self.pool.acquire().await?, did, cid).await?;
+    /// Fails if these bytes may not come in for this account now; gives how much may.
+    async fn check_open(&self, account: AccountId, did: &Did, cid: Cid) -> Result<BlobQuota, UploadError> {
+        let bars = store::find_bars(&mut *self.pool.acquire().await?, account, did, cid).await?;
         match bars {
             Bars { taken_down: true, .. } => Err(UploadError::Takendown),
             Bars { being_deleted: true, .. } => Err(UploadError::BeingDeleted),
-            Bars { taken_down: false, being_deleted: false } => Ok(()),
+            Bars { own_quota, .. } => Ok(self.quotas.effective(own_quota)),
         }
+    }
+
+    /// Stores the row of a blob, if it still fits in: others may have taken the place since the first look. Gives its media
+    /// type; `None` if something else is in the way.
+    async fn store_row(
+        &self,
+        account: AccountId,
+        quota: BlobQuota,
+        blob: &StoredBlob,
+    ) -> sqlx::Result<Result<Option<String>, QuotaExceeded>> {
+        let mut conn = self.pool.acquire().await?;
+        if !quota.is_limited() {
+            let row = store::upsert_blob(&mut conn, account, blob).await?;
+            return Ok(Ok(row.map(|row| row.mime_type)));
+        }
+        let mut transaction = conn.begin().await?;
+        let Some(row) = store::upsert_blob(&mut transaction, account, blob).await? else { return Ok(Ok(None)) };
+        if row.is_new
+            && let Err(exceeded) = quota::check_again(&mut transaction, account, quota, blob).await?
+        {
+            transaction.rollback().await?;
+            return Ok(Err(exceeded));
+        }
+        transaction.commit().await?;
+        Ok(Ok(Some(row.mime_type)))
     }
 }

@@ -5,6 +5,7 @@
 //! configuration is one [`ConfigError`] that names every bad variable, not only the first.
 
 mod account;
+mod blob;
 mod domain_list;
 mod limits;
 mod log;
@@ -23,6 +24,7 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet};
 
 pub use account::{EmailConfig, IdentityConfig, InvitesConfig, MailTransport};
+pub use blob::{BlobConfig, BlobDelivery, BlobQuota, CdnPattern, CdnPatternError, MetadataPolicy, MetadataPolicyError};
 pub use domain_list::{DomainList, DomainListError};
 pub use limits::{RateLimitConfig, SubscriptionConfig};
 pub use log::{LogConfig, LogFormat, LogLevel};
@@ -33,10 +35,7 @@ pub use relay::{AccountLimits, RelayConfig};
 pub use secret::{Key32, PlcRotationKey, SecretsConfig};
 pub use service::{DeploymentConfig, ServiceConfig};
 pub use smtp::{SmtpSecurity, SmtpServer, SmtpUrlError};
-pub use storage::{
-    BlobConfig, BlobstoreConfig, DatabaseConfig, DiskConfig, MetadataPolicy, MetadataPolicyError, S3Config,
-    S3Credentials,
-};
+pub use storage::{BlobstoreConfig, DatabaseConfig, DiskConfig, S3Config, S3Credentials};
 
 use reader::Reader;
 
@@ -206,6 +205,7 @@ impl Config {
         let service = ServiceConfig::read(reader);
         let (hostname, dev_mode) =
             service.as_ref().map_or(("localhost", false), |service| (&service.hostname, service.dev_mode));
+        let is_https = service.as_ref().is_some_and(|service| service.public_url().starts_with("https:"));
         let secrets = SecretsConfig::read(reader);
         let database = DatabaseConfig::read(reader);
         let blobstore = BlobstoreConfig::read(reader);
@@ -216,7 +216,7 @@ impl Config {
         let config = Self {
             deployment,
             rate_limit,
-            blob: BlobConfig::read(reader),
+            blob: BlobConfig::read(reader, blobstore.as_ref(), is_https),
             redis: RedisConfig::read(reader),
             invites: InvitesConfig::read(reader),
             email: EmailConfig::read(reader),

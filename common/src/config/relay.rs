@@ -7,6 +7,9 @@ use url::Url;
 
 use super::reader::Reader;
 
+/// A worker asks a relay about five accounts a second, and looks again after ten minutes.
+const MAX_SAMPLE: u16 = 1_000;
+
 /// How relays are told of events, and looked after. Which there are is in
 /// [`UpstreamsConfig::crawlers`](super::UpstreamsConfig::crawlers).
 #[derive(Clone, Debug)]
@@ -14,7 +17,8 @@ pub struct RelayConfig {
     /// A relay is told of new events no more often than this, by all workers together. `PDS_CRAWLER_INTERVAL_MS`, default
     /// 20 min.
     pub notice_interval: Duration,
-    /// Accounts that a worker asks each relay about at every check; 0 for none. `PDS_RELAY_SAMPLE`, default 100.
+    /// Accounts that a worker asks each relay about at every check; 0 for none. `PDS_RELAY_SAMPLE`, default 100, at most
+    /// 1,000: a check must end before the next one.
     pub sample: u16,
     /// How many accounts relays allow this server. `PDS_RELAY_ACCOUNT_LIMIT`.
     pub account_limits: AccountLimits,
@@ -22,9 +26,13 @@ pub struct RelayConfig {
 
 impl RelayConfig {
     pub(super) fn read(reader: &mut Reader<'_>) -> Self {
+        let sample = reader.int("PDS_RELAY_SAMPLE").unwrap_or(100);
+        if sample > MAX_SAMPLE {
+            reader.problem("PDS_RELAY_SAMPLE", format_args!("must be at most {MAX_SAMPLE}"));
+        }
         Self {
             notice_interval: reader.millis("PDS_CRAWLER_INTERVAL_MS").unwrap_or(Duration::from_mins(20)),
-            sample: reader.int("PDS_RELAY_SAMPLE").unwrap_or(100),
+            sample,
             account_limits: AccountLimits::read(reader, "PDS_RELAY_ACCOUNT_LIMIT"),
         }
     }

@@ -1,6 +1,6 @@
 //! Where state is kept: Postgres and blobs. Redis is in `redis`.
 
-use std::{path::PathBuf, str::FromStr, time::Duration};
+use std::{path::PathBuf, time::Duration};
 
 use secrecy::{ExposeSecret, SecretString};
 
@@ -43,72 +43,6 @@ fn read_database_url(reader: &mut Reader<'_>, name: &str) -> Option<SecretString
     None
 }
 
-/// Which blobs are taken and kept.
-#[derive(Clone, Debug)]
-pub struct BlobConfig {
-    /// How long an upload that no record refers to is kept. `PDS_BLOB_UNREFERENCED_TTL`, in milliseconds, default 24 h, at
-    /// least an hour.
-    pub unreferenced_ttl: Duration,
-    /// How long a blob is kept that lost its last reference. `PDS_BLOB_DEREFERENCED_TTL`, in milliseconds, default 24 h, at
-    /// least an hour.
-    pub dereferenced_ttl: Duration,
-    /// How long either is kept in quarantine after that, where only an operator, or a new reference or upload, gets it
-    /// from. `PDS_BLOB_QUARANTINE`, in milliseconds, default 7 days; 0 for not at all.
-    pub quarantine: Duration,
-    /// What is done with pictures that say more than they show. `PDS_BLOB_METADATA_POLICY`: `reject`, the default, `strip` or
-    /// `allow`. An uploader may ask for `allow`.
-    pub metadata_policy: MetadataPolicy,
-}
-
-/// What is done with pictures that say where, when or with what they were taken.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
-pub enum MetadataPolicy {
-    /// Those that name a place are refused.
-    #[default]
-    Reject,
-    /// Everything personal is removed before they are stored.
-    Strip,
-    /// They are stored as they are.
-    Allow,
-}
-
-/// A policy that does not exist.
-#[derive(Debug, thiserror::Error)]
-#[error("must be reject, strip or allow")]
-pub struct MetadataPolicyError;
-
-impl FromStr for MetadataPolicy {
-    type Err = MetadataPolicyError;
-
-    fn from_str(text: &str) -> Result<Self, MetadataPolicyError> {
-        match text {
-            "reject" => Ok(Self::Reject),
-            "strip" => Ok(Self::Strip),
-            "allow" => Ok(Self::Allow),
-            _ => Err(MetadataPolicyError),
-        }
-    }
-}
-
-impl BlobConfig {
-    pub(super) fn read(reader: &mut Reader<'_>) -> Self {
-        let unreferenced_ttl = read_ttl(reader, "PDS_BLOB_UNREFERENCED_TTL");
-        let dereferenced_ttl = read_ttl(reader, "PDS_BLOB_DEREFERENCED_TTL");
-        let quarantine = reader.millis("PDS_BLOB_QUARANTINE").unwrap_or(Duration::from_hours(7 * 24));
-        let metadata_policy = reader.parsed("PDS_BLOB_METADATA_POLICY").unwrap_or_default();
-        Self { unreferenced_ttl, dereferenced_ttl, quarantine, metadata_policy }
-    }
-}
-
-/// Shorter, and somebody who writes a long post loses the pictures.
-fn read_ttl(reader: &mut Reader<'_>, name: &str) -> Duration {
-    let ttl = reader.millis(name).unwrap_or(Duration::from_hours(24));
-    if ttl < Duration::from_hours(1) {
-        reader.problem(name, "must be at least an hour, 3600000");
-    }
-    ttl
-}
-
 /// Where blob bytes are kept; exactly one of the two must be chosen.
 #[derive(Clone, Debug)]
 pub enum BlobstoreConfig {
@@ -127,6 +61,9 @@ pub struct S3Config {
     pub region: Option<String>,
     /// An `http` or `https` URL. `PDS_BLOBSTORE_S3_ENDPOINT`.
     pub endpoint: Option<String>,
+    /// The URL under which readers reach the bucket, where that is another one: for presigned addresses.
+    /// `PDS_BLOBSTORE_S3_PUBLIC_ENDPOINT`.
+    pub public_endpoint: Option<String>,
     /// `PDS_BLOBSTORE_S3_FORCE_PATH_STYLE`.
     pub force_path_style: Option<bool>,
     /// Both halves or none.
@@ -189,10 +126,17 @@ impl BlobstoreConfig {
 }
 
 impl S3Config {
+    /// Whether readers of the bucket reach it by https.
+    pub(super) fn is_public_https(&self) -> bool {
+        let endpoint = self.public_endpoint.as_ref().or(self.endpoint.as_ref());
+        endpoint.is_none_or(|endpoint| endpoint.starts_with("https:"))
+    }
+
     fn read(reader: &mut Reader<'_>, tmp_location: Option<&PathBuf>) -> Option<Self> {
         let region = reader.string("PDS_BLOBSTORE_S3_REGION");
-        let endpoint = reader.url("PDS_BLOBSTORE_S3_ENDPOINT");
-        let endpoint = endpoint.map(|url| url.as_str().trim_end_matches('/').to_owned());
+        let mut endpoint = |name| reader.url(name).map(|url| url.as_str().trim_end_matches('/').to_owned());
+        let public_endpoint = endpoint("PDS_BLOBSTORE_S3_PUBLIC_ENDPOINT");
+        let endpoint = endpoint("PDS_BLOBSTORE_S3_ENDPOINT");
         let checksums = reader.bool("PDS_BLOBSTORE_S3_CHECKSUMS").unwrap_or(false);
         let force_path_style = reader.bool("PDS_BLOBSTORE_S3_FORCE_PATH_STYLE");
         let upload_timeout = reader.millis("PDS_BLOBSTORE_S3_UPLOAD_TIMEOUT_MS").unwrap_or(Duration::from_secs(20));
@@ -212,6 +156,7 @@ impl S3Config {
             bucket,
             region,
             endpoint,
+            public_endpoint,
             force_path_style,
             credentials,
             upload_timeout,

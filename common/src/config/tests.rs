@@ -379,3 +379,38 @@ fn debug_shows_no_secret() {
 fn test_settings_are_valid() {
     assert_eq!(Config::for_tests().service.port, 0);
 }
+
+#[test]
+fn blobs_are_given_out_by_one_of_three() {
+    const PATTERN: (&str, &str) = ("PDS_BLOB_CDN_URL_PATTERN", "https://cdn.test/{did}/{cid}");
+    const PRESIGN: (&str, &str) = ("PDS_BLOB_REDIRECT", "presign");
+    const BUCKET: [(&str, &str); 2] = [("PDS_BLOBSTORE_DISK_LOCATION", ""), ("PDS_BLOBSTORE_S3_BUCKET", "blobs")];
+    assert_eq!(with(&[]).unwrap().blob.delivery, BlobDelivery::Stream);
+    assert_eq!(with(&[("PDS_BLOB_REDIRECT", "none")]).unwrap().blob.delivery, BlobDelivery::Stream);
+    assert!(matches!(with(&[PATTERN]).unwrap().blob.delivery, BlobDelivery::Cdn(_)));
+    assert_eq!(with(&[BUCKET[0], BUCKET[1], PRESIGN]).unwrap().blob.delivery, BlobDelivery::Presign);
+    let public = [BUCKET[0], BUCKET[1], PRESIGN, ("PDS_HOSTNAME", "pds.example.net")];
+    let store = ("PDS_BLOBSTORE_S3_ENDPOINT", "http://minio:9000");
+    assert_eq!(with(&public).unwrap().blob.delivery, BlobDelivery::Presign, "Amazon's");
+    let bad = "PDS_BLOBSTORE_S3_PUBLIC_ENDPOINT must be https, as this server is, when PDS_BLOB_REDIRECT is presign";
+    assert_eq!(problems(&[&public[..], &[store]].concat()), [bad]);
+    let reached = ("PDS_BLOBSTORE_S3_PUBLIC_ENDPOINT", "https://s3.example.net");
+    assert_eq!(with(&[&public[..], &[store, reached]].concat()).unwrap().blob.delivery, BlobDelivery::Presign);
+    let insecure = [("PDS_HOSTNAME", "pds.example.net"), ("PDS_BLOB_CDN_URL_PATTERN", "http://cdn.test/{did}/{cid}")];
+    assert_eq!(problems(&insecure), ["PDS_BLOB_CDN_URL_PATTERN must be https, as this server is"]);
+    assert_eq!(problems(&[PRESIGN]), ["PDS_BLOB_REDIRECT is presign, which only S3 can; blobs are in a folder"]);
+    let both = "PDS_BLOB_CDN_URL_PATTERN and PDS_BLOB_REDIRECT=presign are both set; choose one";
+    assert_eq!(problems(&[BUCKET[0], BUCKET[1], PATTERN, PRESIGN]), [both]);
+    assert_eq!(problems(&[("PDS_BLOB_REDIRECT", "always")]), ["PDS_BLOB_REDIRECT must be presign or none"]);
+    let bad = "PDS_BLOB_CDN_URL_PATTERN must be an http or https URL with {did} and {cid} in its path or query";
+    assert_eq!(problems(&[("PDS_BLOB_CDN_URL_PATTERN", "https://cdn.test/")]), [bad]);
+}
+
+#[test]
+fn accounts_have_no_quota_unless_there_is_one() {
+    assert!(!with(&[]).unwrap().blob.quota.is_limited());
+    let limits = [("PDS_BLOB_QUOTA_BYTES", "1000000000"), ("PDS_BLOB_QUOTA_COUNT", "0")];
+    let quota = with(&limits).unwrap().blob.quota;
+    assert_eq!((quota.bytes, quota.count), (Some(1_000_000_000), Some(0)));
+    assert_eq!(problems(&[("PDS_BLOB_QUOTA_BYTES", "-1")]), ["PDS_BLOB_QUOTA_BYTES is out of range"]);
+}

@@ -49,6 +49,24 @@ pub async fn stored_blobs(pool: &PgPool) -> Vec<(Did, Cid, bool)> {
     rows.into_iter().map(|row| (row.did.0, row.cid.0, row.is_used)).collect()
 }
 
+/// Whether what accounts are said to have is what they have.
+///
+/// # Panics
+/// If Postgres refuses.
+pub async fn is_usage_right(pool: &PgPool) -> bool {
+    let query = sqlx::query_scalar!(
+        r#"
+            SELECT NOT EXISTS (
+                SELECT
+                FROM (SELECT account_id, sum(size) AS bytes, count(*) AS count FROM blob GROUP BY account_id) b
+                FULL JOIN blob_usage u USING (account_id)
+                WHERE (b.bytes, b.count) IS DISTINCT FROM (u.bytes, u.count)
+            ) AS "is_right!"
+        "#,
+    );
+    query.fetch_one(pool).await.expect("an answer")
+}
+
 /// Marks a blob as a commit does that refers to it.
 ///
 /// # Panics

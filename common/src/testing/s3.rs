@@ -86,6 +86,7 @@ impl FakeS3 {
             bucket: BUCKET.to_owned(),
             region: None,
             endpoint: Some(self.endpoint.clone()),
+            public_endpoint: None,
             force_path_style: Some(true),
             credentials: Some(S3Credentials {
                 access_key_id: ACCESS_KEY_ID.into(),

@@ -1,8 +1,8 @@
 /**
  * The steps by which an account moves from one server to another, as a migration tool of its owner takes them.
  *
- * The old server vouches for its user, the new one takes the account in, closed at first; repository and preferences are
- * copied; the old server signs the operation that hands the DID over, for a code that it mails; and then the account is
+ * The old server vouches for its user, the new one takes the account in, closed at first; repository, blobs and preferences
+ * are copied; the old server signs the operation that hands the DID over, for a code that it mails; and then the account is
  * opened at the new server and closed at the old one.
  */
 const CAR = 'application/vnd.ipld.car';
@@ -29,12 +29,18 @@ export async function enter({ did, handle, email, password }, from, to) {
   await to.login({ identifier: did, password });
 }
 
-/** Copies repository and preferences. */
+/** Copies repository, blobs and preferences. Gives the blobs that the new server missed before they came. */
 export async function copyContent({ did }, from, to) {
   const { data: archive } = await from.com.atproto.sync.getRepo({ did });
   await to.com.atproto.repo.importRepo(archive, { encoding: CAR });
+  const { blobs } = (await to.com.atproto.repo.listMissingBlobs()).data;
+  for (const { cid } of blobs) {
+    const { data, headers } = await from.com.atproto.sync.getBlob({ did, cid });
+    await to.uploadBlob(data, { encoding: headers['content-type'] });
+  }
   const { data: preferences } = await from.app.bsky.actor.getPreferences();
   await to.app.bsky.actor.putPreferences(preferences);
+  return blobs;
 }
 
 /** Lets the DID say that its home is `to`; `mailbox` is where the mails of `from` arrive. Gives the operation. */

@@ -100,5 +100,9 @@ test("the README's walk confirms an address, changes the handle and resets the p
     stdio: ['ignore', 'pipe', 'inherit'],
   });
   const printed = (await node.stdout.toArray()).join('');
-  assert.match(printed, new RegExp(`^at://${session.did}/app\\.bsky\\.feed\\.post/`));
+  const [uri, address] = printed.trim().split('\n');
+  assert.match(uri, new RegExp(`^at://${session.did}/app\\.bsky\\.feed\\.post/`));
+  const picture = await fetch(address);
+  assert.deepEqual([picture.status, picture.headers.get('content-type')], [200, 'image/gif']);
+  assert.match(await picture.text(), /^GIF89a/);
 });

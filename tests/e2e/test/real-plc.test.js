@@ -144,9 +144,8 @@ describe('an account of the reference server', MOVES, () => {
   /** What the world sees of the two. */
   let there;
   let home;
-  /** What must not get lost, and what cannot come along yet. */
+  /** What must not get lost. */
   let luggage;
-  let missing;
   /** The repo as it came, as it was when it left, and the key that signed both. */
   let arrived;
   let left;
@@ -175,21 +174,21 @@ describe('an account of the reference server', MOVES, () => {
     for (const frame of await there.until(last)) await relay.apply(frame);
     const { records } = await exportRepo(stranger(), did, await directory.signingKey(did));
     assert.equal(records.size, 4);
-    luggage = { records, preferences: await preferencesOf(away) };
-    missing = [{ cid: picture.blob.ref.toString(), recordUri: `at://${did}/${PROFILE}/self` }];
+    const blobs = [{ cid: picture.blob.ref.toString(), recordUri: `at://${did}/${PROFILE}/self` }];
+    luggage = { records, blobs, preferences: await preferencesOf(away) };
   });
 
   test('moves in, unseen until it is complete', MIGRATION, async () => {
     const { did, handle } = traveller;
     const status = async () => {
       const { data } = await here.com.atproto.server.checkAccountStatus();
-      assert.deepEqual([data.indexedRecords, data.expectedBlobs, data.importedBlobs], [4, 1, 0]);
+      assert.deepEqual([data.indexedRecords, data.expectedBlobs, data.importedBlobs], [4, 1, 1]);
       return { activated: data.activated, validDid: data.validDid };
     };
     await enter(traveller, away, here);
-    await copyContent(traveller, away, here);
+    assert.deepEqual(await copyContent(traveller, away, here), luggage.blobs);
     assert.deepEqual(await preferencesOf(here), luggage.preferences);
-    assert.deepEqual(await missingBlobs(here), missing);
+    assert.deepEqual(await missingBlobs(here), []);
     assert.deepEqual(await status(), { activated: false, validDid: false });
     await assertClosed(here, stack.pds);
     await assertRefused(here.com.atproto.server.activateAccount(), 400, 'InvalidRequest');
@@ -210,6 +209,7 @@ describe('an account of the reference server', MOVES, () => {
     await home.until(await here.post({ text: 'home' }));
     left = await assertReplicasAgree(readers, traveller.did, hereKey);
     assert.equal(left.records.size, 5);
+    await assertPicture(readers);
   });
 
   test('moves back, to a server that has forgotten it', MIGRATION, async () => {
@@ -218,16 +218,15 @@ describe('an account of the reference server', MOVES, () => {
     await leave(traveller, away, mailbox);
     away = stranger();
     await enter(traveller, here, away);
-    await copyContent(traveller, here, away);
+    assert.deepEqual(await copyContent(traveller, here, away), luggage.blobs);
     assert.deepEqual(await preferencesOf(away), luggage.preferences);
-    assert.deepEqual(await missingBlobs(away), missing);
-    await away.uploadBlob(PICTURE, { encoding: 'image/png' });
     assert.deepEqual(await missingBlobs(away), []);
     const operation = await handOver(here, away, mailbox);
     await settle(here, away);
     await assertIdentity(traveller, reference.origin, operation);
     await assertClosed(here, stack.pds);
 
+    await assertPicture([stranger()]);
     // The reference server signs a repo that moved in only when it writes to it.
     const last = await away.post({ text: 'back' });
     const { body: commit } = (await there.until(last)).at(-1);
@@ -259,6 +258,15 @@ describe('an account of the reference server', MOVES, () => {
     await verifyCommit(commit, hereKey);
     assert.deepEqual([commit.since, commit.prevData.toString()], [rev, data.toString()]);
   });
+
+  /** Asserts that everybody sees the picture that came along. */
+  async function assertPicture(readers) {
+    const [{ cid }] = luggage.blobs;
+    for (const reader of readers) {
+      const { data } = await reader.com.atproto.sync.getBlob({ did: traveller.did, cid });
+      assert.deepEqual(Buffer.from(data), PICTURE);
+    }
+  }
 
   /** Waits until a subscriber was told of the account's closing, which its deletion may take out of the log. */
   function seenClosing({ stream }) {

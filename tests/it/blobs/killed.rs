@@ -25,7 +25,7 @@ const LIMIT: Duration = Duration::from_mins(1);
 const HOUR: Duration = Duration::from_hours(1);
 /// After which blobs are quarantined; after which they are given up; after which their bytes go; after which that is done.
 const TIMES: [Duration; 4] =
-    [HOUR.saturating_mul(25), HOUR.saturating_mul(24 * 8), Duration::from_mins(2), Duration::from_mins(11)];
+    [HOUR.saturating_mul(25), HOUR.saturating_mul(24 * 8), Duration::from_mins(4), Duration::from_mins(11)];
 /// More than a worker does between two looks of the test.
 const PICTURES: u16 = 40;
 

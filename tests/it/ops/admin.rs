@@ -70,6 +70,14 @@ async fn an_account_is_made_found_and_shown() {
             (&json!(did), &json!("alice.test"), &json!("active"))
         );
     }
+    let quota = scene.tell(&["admin", "account", "set-quota", did, "--count", "3"]).await;
+    assert_eq!(quota, json!({ "did": did, "maxBlobBytes": null, "maxBlobs": 3 }));
+    let quota = scene.tell(&["admin", "account", "set-quota", did, "--bytes", "9"]).await;
+    assert_eq!(quota, json!({ "did": did, "maxBlobBytes": 9, "maxBlobs": 3 }));
+    scene.tell(&["admin", "account", "set-quota", did, "--bytes", "unlimited"]).await;
+    assert_eq!(scene.run(&["admin", "account", "set-quota", did]).await.code, 2, "to what?");
+    let shown = scene.tell(&["admin", "account", "show", did]).await;
+    assert_eq!((&shown["blobs"], &shown["maxBlobs"]), (&json!({ "bytes": 0, "count": 0 }), &json!(3)));
     for text in ["ali", "@mail.test", "alice@", did] {
         let found = scene.tell(&["admin", "account", "search", text]).await;
         assert_eq!(found["did"], json!(did), "{text}");
@@ -85,7 +93,10 @@ async fn an_account_is_made_found_and_shown() {
         let refused = scene.run(arguments).await;
         assert_eq!((refused.code, refused.err.contains(reason)), (2, true), "{refused:?}");
     }
-    assert_eq!(scene.audited().await, ["account.create"]);
+    assert_eq!(
+        scene.audited().await,
+        ["account.create", "account.set_blob_quota", "account.set_blob_quota", "account.set_blob_quota"]
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

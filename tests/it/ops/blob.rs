@@ -88,7 +88,7 @@ async fn what_is_collected_is_said_before_and_after_and_can_be_restored() {
     scene.pass(HOUR * 25).await;
     scene.out(&["gc"]).await;
     assert_eq!(scene.out(&["restore", "--did", did, "--all"]).await, format!("{kept} was restored\n"));
-    for time in [HOUR * 25, HOUR * 24 * 8, Duration::from_mins(2)] {
+    for time in [HOUR * 25, HOUR * 24 * 8, Duration::from_mins(4)] {
         scene.pass(time).await;
         scene.out(&["gc"]).await;
     }
@@ -140,7 +140,7 @@ async fn orphans_are_listed_and_go_when_asked() {
     assert!(unasked.code == 2 && unasked.err.contains("give --yes if you mean it"), "{unasked:?}");
     assert!(scene.out(&["orphans", "--delete", "--yes"]).await.ends_with("1 will be deleted by the workers\n"));
     assert!(orphan.exists(), "it could be uploaded at this moment");
-    scene.pass(Duration::from_mins(2)).await;
+    scene.pass(Duration::from_mins(4)).await;
     scene.out(&["gc"]).await;
     assert!(!orphan.exists() && scene.file("one").exists() && scene.file("two").exists());
 }

@@ -31,8 +31,8 @@ enum Kept {
     Reference(Box<Reference>),
 }
 
-/// What the archives of the import scenario may have, which is more than a server takes by default.
-const IMPORT_LIMIT: &str = "100000000";
+/// What the archives of the import scenario and the largest blobs may have, which is more than a server takes by default.
+const SIZES: [(&str, &str); 2] = [("PDS_MAX_REPO_IMPORT_SIZE", "100000000"), ("PDS_BLOB_UPLOAD_LIMIT", "100000000")];
 
 /// The limits that the scenarios come under.
 const LIMITS: [&str; 13] = [
@@ -58,7 +58,8 @@ impl Target {
     /// # Errors
     /// Something does not start.
     pub(crate) async fn own(rate_limits: bool) -> Result<Self> {
-        let mut settings = Settings::from([("PDS_MAX_REPO_IMPORT_SIZE".to_owned(), IMPORT_LIMIT.to_owned())]);
+        let mut settings: Settings =
+            SIZES.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
         if rate_limits {
             let points = LIMITS.map(|limit| format!("{limit}={}", u32::MAX)).join(",");
             settings.insert("PDS_RATE_LIMIT_POINTS".to_owned(), points);

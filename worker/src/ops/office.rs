@@ -5,6 +5,7 @@ use atproto::syntax::{AtIdentifier, Did};
 use common::account::{AccountDetails, Accounts, Invites};
 use common::admin::Administration;
 use common::audit::Actor;
+use common::blob::BlobQuotas;
 use common::clock::Clock;
 use common::config::Config;
 use common::db::PgPool;
@@ -23,6 +24,7 @@ pub(super) struct Office {
     pub(super) pool: PgPool,
     pub(super) accounts: Accounts,
     pub(super) invites: Invites,
+    pub(super) quotas: BlobQuotas,
     pub(super) admin: Administration,
     pub(super) relays: Relays,
     /// Who acts, for the audit log.
@@ -43,6 +45,7 @@ impl Office {
         let lifecycle = Lifecycle::new(services.clone(), Policy::from_config(&config)?);
         Ok(Self {
             admin: Administration::new(&services, lifecycle),
+            quotas: BlobQuotas::new(pool.clone(), config.blob.quota),
             invites: Invites::new(pool.clone(), clock, &config.service, &config.invites),
             relays: Relays::new(pool.clone()),
             actor: Actor::Command(user()),

@@ -21,11 +21,14 @@ pub(super) struct Pace {
     pub(super) grace: Duration,
     /// Bytes, as they come over the network, that earn another second.
     pub(super) bytes_per_second: u32,
+    /// The longest that nothing may come at all, whatever was earned: a client that has sent much holds a file.
+    pub(super) longest_pause: Duration,
 }
 
 impl Pace {
     /// For whatever is sent to a method. A phone at the edge of its cell sends faster.
-    pub(super) const DEFAULT: Self = Self { grace: Duration::from_secs(30), bytes_per_second: 4 * 1024 };
+    pub(super) const DEFAULT: Self =
+        Self { grace: Duration::from_secs(30), bytes_per_second: 4 * 1024, longest_pause: Duration::from_mins(1) };
 
     /// How long to wait for the first `bytes`, all in all.
     fn allowance(self, bytes: u64) -> Duration {
@@ -81,9 +84,9 @@ struct Waiting {
 }
 
 impl Account {
-    /// How much longer the client may keep us waiting.
+    /// How much longer the client may keep us waiting for the next bytes.
     fn left(&self) -> Duration {
-        self.pace.allowance(self.received).saturating_sub(self.waited)
+        self.pace.allowance(self.received).saturating_sub(self.waited).min(self.pace.longest_pause)
     }
 }
 
@@ -127,7 +130,8 @@ mod tests {
 
     use super::*;
 
-    const PACE: Pace = Pace { grace: Duration::from_secs(10), bytes_per_second: 100 };
+    const PACE: Pace =
+        Pace { grace: Duration::from_secs(10), bytes_per_second: 100, longest_pause: Duration::from_secs(30) };
 
     #[test]
     fn bytes_earn_time() {
@@ -135,13 +139,13 @@ mod tests {
         assert_eq!(account(0, 0).as_secs(), 10);
         assert_eq!(account(99, 10).as_millis(), 990);
         assert_eq!(account(1000, 20).as_secs(), 0);
-        assert_eq!(account(1_000_000, 0).as_secs(), 10_010);
+        assert_eq!(account(1_000_000, 0).as_secs(), 30, "not all at once");
         assert_eq!(account(1, 60).as_secs(), 0);
     }
 
     #[tokio::test]
     async fn a_body_that_stops_is_given_up() {
-        let pace = Pace { grace: Duration::from_millis(20), bytes_per_second: 1000 };
+        let pace = Pace { grace: Duration::from_millis(20), bytes_per_second: 1000, ..PACE };
         for begun in [vec![], vec!["abc"], vec!["a", "b"]] {
             let pieces = stream::iter(begun.clone()).map(Ok::<_, io::Error>).chain(stream::pending());
             let mut pieces = pace.hold(Body::from_stream(pieces)).into_data_stream();
@@ -155,7 +159,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_comes_without_waiting_is_never_too_slow() {
-        let pace = Pace { grace: Duration::ZERO, bytes_per_second: 1 };
+        let pace = Pace { grace: Duration::ZERO, bytes_per_second: 1, ..PACE };
         let pieces = stream::iter((0..10).map(|_| Ok::<_, io::Error>("a")));
         let read: Vec<_> = pace.hold(Body::from_stream(pieces)).into_data_stream().try_collect().await.unwrap();
         assert_eq!(read.concat(), b"aaaaaaaaaa");

@@ -9,7 +9,7 @@ use futures_util::{StreamExt as _, stream};
 use tokio::time::Instant;
 
 use super::{CollectError, Collector, store};
-use crate::blob::{ObjectId, StoreError};
+use crate::blob::ObjectId;
 
 /// Objects that are read from the list at a time.
 const PAGE: i64 = 1_000;
@@ -76,9 +76,10 @@ impl Collector {
     }
 
     async fn delete_object(&self, blob: &Doomed) -> Result<(), CollectError> {
-        let refused = |source: StoreError| CollectError::Store { failed: 1, source };
-        self.objects.delete(ObjectId { did: &blob.did, cid: blob.cid }).await.map_err(refused)?;
-        store::update_deleted(&mut *self.pool.acquire().await?, blob).await?;
-        Ok(())
+        if let Err(source) = self.objects.delete(ObjectId { did: &blob.did, cid: blob.cid }).await {
+            store::postpone(&mut *self.pool.acquire().await?, blob).await?;
+            return Err(CollectError::Store { failed: 1, source });
+        }
+        Ok(store::update_deleted(&mut *self.pool.acquire().await?, blob).await?)
     }
 }

@@ -8,9 +8,10 @@
 //!    it again has it back as it was.
 //! 2. When its time is up it is *given up*: its row goes, and one of `blob_deletion` comes. From here on it is missing, and
 //!    an upload of it is told to come again. The blobs of a deleted account begin here: nothing could refer to them again.
-//! 3. A minute later its bytes go, unless the account has the blob again. By then a statement that did not see the row of
-//!    `blob_deletion` has ended: none takes longer than half of that.
-//! 4. Ten minutes later the row of `blob_deletion` goes: by then no request to delete the bytes can be on its way any more.
+//! 3. Three minutes later its bytes go, unless the account has the blob again. By then a transaction that did not see the row
+//!    of `blob_deletion` has ended: a statement takes half a minute at most, and Postgres ends who then does nothing for
+//!    a minute.
+//! 4. Ten minutes after that the row of `blob_deletion` goes: by then no request to delete the bytes can be on its way any more.
 //!
 //! What is taken down stays, so that it can be restored, and because its mark keeps it from being uploaded again.
 //!
@@ -101,8 +102,9 @@ impl Collector {
         let mut collected = Collected { quarantined: self.quarantine_unused().await?, ..Collected::default() };
         collected.quarantined += self.quarantine_dereferenced().await?;
         collected.given_up = self.give_up_expired().await?;
-        collected.objects = self.delete_objects().await?;
+        let objects = self.delete_objects().await;
         store::delete_done(&mut *self.pool.acquire().await?).await?;
+        collected.objects = objects?;
         Ok(collected)
     }
 

@@ -246,7 +246,7 @@ pub(super) async fn delete_revived(conn: &mut PgConnection) -> sqlx::Result<()> 
     let query = sqlx::query!(
         r#"
             DELETE FROM blob_deletion d
-            WHERE d.deleted_at IS NULL AND d.created_at < clock_timestamp() - interval '1 minute'
+            WHERE d.deleted_at IS NULL AND d.created_at < clock_timestamp() - interval '3 minutes'
                 AND EXISTS (
                     SELECT FROM account a JOIN blob b ON b.account_id = a.id WHERE a.did = d.did AND b.cid = d.cid
                 )
@@ -262,7 +262,7 @@ pub(super) async fn list_doomed(conn: &mut PgConnection, limit: i64) -> sqlx::Re
         r#"
             SELECT d.did AS "did: TextColumn<Did>", d.cid AS "cid: CidColumn", d.created_at
             FROM blob_deletion d
-            WHERE d.deleted_at IS NULL AND d.created_at < clock_timestamp() - interval '1 minute'
+            WHERE d.deleted_at IS NULL AND d.created_at < clock_timestamp() - interval '3 minutes'
                 AND NOT EXISTS (
                     SELECT FROM account a JOIN blob b ON b.account_id = a.id WHERE a.did = d.did AND b.cid = d.cid
                 )
@@ -280,6 +280,18 @@ pub(super) async fn list_doomed(conn: &mut PgConnection, limit: i64) -> sqlx::Re
 pub(super) async fn update_deleted(conn: &mut PgConnection, blob: &Doomed) -> sqlx::Result<()> {
     let query = sqlx::query!(
         "UPDATE blob_deletion SET deleted_at = clock_timestamp() WHERE did = $1 AND cid = $2 AND created_at = $3",
+        blob.did.as_str(),
+        blob.cid.as_bytes(),
+        blob.created_at,
+    );
+    query.execute(conn).await?;
+    Ok(())
+}
+
+/// Puts a blob whose bytes the store did not delete behind the others.
+pub(super) async fn postpone(conn: &mut PgConnection, blob: &Doomed) -> sqlx::Result<()> {
+    let query = sqlx::query!(
+        "UPDATE blob_deletion SET created_at = clock_timestamp() WHERE did = $1 AND cid = $2 AND created_at = $3",
         blob.did.as_str(),
         blob.cid.as_bytes(),
         blob.created_at,

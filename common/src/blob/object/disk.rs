@@ -8,14 +8,13 @@ use std::path::{Path, PathBuf};
 use atproto::syntax::Did;
 use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
-use tempfile::NamedTempFile;
 use tokio::io::AsyncReadExt as _;
 use tokio::sync::mpsc::Sender;
 use tokio::task::spawn_blocking;
 use tokio_util::io::ReaderStream;
 
 use super::list::{Listed, PAGE, Page};
-use super::spool::{Content, ContentBytes};
+use super::spool::{Content, ContentBytes, check_folder, new_file};
 use super::{Area, CheckError, Object, ObjectId, StoreError};
 use crate::config::DiskConfig;
 
@@ -49,8 +48,10 @@ impl Folder {
                 move |source| CheckError::Folder { folder, source }
             };
             fs::create_dir_all(&location).map_err(wrong(&location))?;
+            fs::create_dir_all(location.join(QUARANTINE)).map_err(wrong(&location))?;
             fs::create_dir_all(&tmp_location).map_err(wrong(&tmp_location))?;
-            let probe = NamedTempFile::with_prefix_in("check-", &tmp_location).map_err(wrong(&tmp_location))?;
+            check_folder(&tmp_location).map_err(wrong(&tmp_location))?;
+            let probe = new_file("check-", &tmp_location).map_err(wrong(&tmp_location))?;
             let name = probe.path().file_name().unwrap_or_default().to_owned();
             let moved = location.join(name);
             probe.persist(&moved).map_err(|error| wrong(&location)(error.error))?;
@@ -144,7 +145,7 @@ fn store(target: &Path, uploads: &Path, bytes: ContentBytes) -> io::Result<()> {
     let file = match bytes {
         ContentBytes::File(file) => file,
         ContentBytes::Memory(bytes) => {
-            let mut file = NamedTempFile::with_prefix_in("upload-", uploads)?;
+            let mut file = new_file("upload-", uploads)?;
             file.write_all(&bytes)?;
             file
         }
@@ -163,7 +164,7 @@ fn copy(from: &Path, to: &Path, uploads: &Path) -> io::Result<()> {
     match fs::hard_link(from, to) {
         Err(error) if matches!(error.kind(), ErrorKind::AlreadyExists | ErrorKind::NotFound) => {}
         Err(_) => {
-            let mut file = NamedTempFile::with_prefix_in("copy-", uploads)?;
+            let mut file = new_file("copy-", uploads)?;
             io::copy(&mut source, &mut file)?;
             file.as_file().sync_all()?;
             file.persist(to).map_err(|error| error.error)?;
@@ -230,10 +231,8 @@ fn name(path: &Path) -> Option<&str> {
 /// Makes the folder that a file will be in.
 fn make_folder_of(file: &Path) -> io::Result<()> {
     let Some(folder) = file.parent() else { return Ok(()) };
-    if folder.is_dir() {
-        return Ok(());
-    }
     fs::create_dir_all(folder)?;
+    // Whoever made it may not have come to this.
     sync_folder_of(folder)
 }
 

@@ -29,6 +29,7 @@ use std::io;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use atproto::data::Cid;
 use atproto::syntax::Did;
@@ -205,6 +206,22 @@ impl Objects {
             Store::Disk(folder) => folder.get(id, area, range).await,
             #[cfg(any(test, feature = "testing"))]
             Store::Memory(memory) => memory.get(id, area, range).await,
+        }
+    }
+
+    /// An address from which anybody reads an object that is in use, for `lifetime` less some minutes. The store says
+    /// that it is of this type, and lets browsers save it only. `None` if this store answers nobody but us.
+    pub async fn presign(
+        &self,
+        id: ObjectId<'_>,
+        media_type: &str,
+        lifetime: Duration,
+    ) -> Result<Option<String>, StoreError> {
+        match &*self.0 {
+            Store::S3(bucket) => Box::pin(bucket.presign(id, media_type, lifetime)).await.map(Some),
+            Store::Disk(_) => Ok(None),
+            #[cfg(any(test, feature = "testing"))]
+            Store::Memory(_) => Ok(None),
         }
     }
 

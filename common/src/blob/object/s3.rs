@@ -10,7 +10,7 @@
 use std::io;
 use std::ops::Range;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use aws_config::BehaviorVersion;
 use aws_config::retry::RetryConfig;
@@ -18,18 +18,21 @@ use aws_config::timeout::TimeoutConfig;
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::{Builder, Credentials, Region, RequestChecksumCalculation, ResponseChecksumValidation};
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_s3::presigning::PresigningConfig;
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types;
 use chrono::DateTime;
 use futures_util::{StreamExt as _, stream};
 use secrecy::ExposeSecret as _;
 use tokio::sync::OnceCell;
+use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 use url::form_urlencoded::byte_serialize;
 
 use super::list::{Listed, Page};
-use super::spool::{Content, ContentBytes};
+use super::spool::{Content, ContentBytes, check_folder};
 use super::{Area, CheckError, Object, ObjectId, StoreError};
+use crate::clock::Clock;
 use crate::config::S3Config;
 
 /// Time to open a connection.
@@ -38,19 +41,27 @@ const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 const CHECK_LIMIT: Duration = Duration::from_secs(10);
 /// The longest pause before the first further try; it doubles. Somebody is waiting for their picture.
 const PAUSE: Duration = Duration::from_millis(200);
+/// How long the address of an object stays the same.
+const SIGNING_SPAN: Duration = Duration::from_mins(5);
 /// Stores other than Amazon's do not care which region they are in, but requests are signed for one.
 const ANY_REGION: &str = "us-east-1";
+
+/// What S3 calls it.
+const NO_BUCKET: &str = "NoSuchBucket";
+/// The same of objects; the second where an answer has no body, as that to HEAD.
+const NO_OBJECT: [&str; 2] = ["NoSuchKey", "NotFound"];
 
 /// The bucket.
 #[derive(Debug)]
 pub(super) struct Bucket {
     config: S3Config,
     client: OnceCell<Client>,
+    public_client: OnceCell<Client>,
 }
 
 impl Bucket {
     pub(super) fn new(config: S3Config) -> Self {
-        Self { config, client: OnceCell::new() }
+        Self { config, client: OnceCell::new(), public_client: OnceCell::new() }
     }
 
     /// Where uploads wait for their end.
@@ -60,13 +71,18 @@ impl Bucket {
 
     /// As [`super::Objects::check`].
     pub(super) async fn check(&self) -> Result<(), CheckError> {
+        let folder = self.uploads();
+        let checked =
+            spawn_blocking(move || check_folder(&folder).map_err(|source| CheckError::Folder { folder, source }));
+        checked.await.map_err(|error| CheckError::Unknown(StoreError::failed(error)))??;
+        // Not a HEAD, whose answer says nothing of why: what is in front of a store may not find the store.
         let probe = async {
-            let request = self.client().await.head_bucket().bucket(&self.config.bucket);
+            let request = self.client().await.list_objects_v2().bucket(&self.config.bucket).max_keys(1);
             request.send().await
         };
         match timeout(CHECK_LIMIT, probe).await {
             Ok(Ok(_)) => Ok(()),
-            Ok(Err(error)) if status(&error) == Some(404) => Err(CheckError::NoBucket(self.config.bucket.clone())),
+            Ok(Err(error)) if error.code() == Some(NO_BUCKET) => Err(CheckError::NoBucket(self.config.bucket.clone())),
             Ok(Err(error)) => Err(CheckError::Unknown(failed(error))),
             Err(_) => Err(CheckError::Unknown(StoreError::Timeout)),
         }
@@ -105,6 +121,21 @@ impl Bucket {
         Ok(Some(Object { len, bytes: bytes.boxed() }))
     }
 
+    /// As [`super::Objects::presign`]. Asks nobody, unless for credentials.
+    pub(super) async fn presign(
+        &self,
+        id: ObjectId<'_>,
+        media_type: &str,
+        lifetime: Duration,
+    ) -> Result<String, StoreError> {
+        let request = self.public_client().await.get_object().bucket(&self.config.bucket).key(key(id, Area::InUse));
+        let request = request.response_content_type(media_type).response_content_disposition(attachment(id));
+        let request = request.response_cache_control("private, max-age=86400, immutable");
+        let config = PresigningConfig::builder().start_time(signing_time()).expires_in(lifetime).build();
+        let config = config.map_err(StoreError::failed)?;
+        Ok(request.presigned(config).await.map_err(failed)?.uri().to_owned())
+    }
+
     pub(super) async fn size(&self, id: ObjectId<'_>, area: Area) -> Result<Option<u64>, StoreError> {
         let request = self.client().await.head_object().bucket(&self.config.bucket).key(key(id, area));
         present(request.send().await)?.map(|answer| length(answer.content_length)).transpose()
@@ -140,6 +171,16 @@ impl Bucket {
 
     async fn client(&self) -> &Client {
         self.client.get_or_init(|| connect(&self.config)).await
+    }
+
+    /// Signs for the address under which readers reach the bucket.
+    async fn public_client(&self) -> &Client {
+        let Some(endpoint) = &self.config.public_endpoint else { return self.client().await };
+        let connect = async || {
+            let config = self.client().await.config().to_builder().endpoint_url(endpoint).build();
+            Client::from_conf(config)
+        };
+        self.public_client.get_or_init(connect).await
     }
 }
 
@@ -209,6 +250,17 @@ fn listed(object: &types::Object, prefix: &str) -> Option<Listed> {
     })
 }
 
+/// The beginning of a span of minutes: an address that is the same for that long is one that caches know.
+fn signing_time() -> SystemTime {
+    let now = Clock::system().now().timestamp().unsigned_abs();
+    SystemTime::UNIX_EPOCH + Duration::from_secs(now - now % SIGNING_SPAN.as_secs())
+}
+
+/// What keeps browsers from showing an object as a page.
+fn attachment(id: ObjectId<'_>) -> String {
+    format!("attachment; filename=\"{}\"", id.cid)
+}
+
 /// Part of a key as a copy's source wants it.
 fn encoded(part: &str) -> String {
     byte_serialize(part.as_bytes()).collect()
@@ -223,14 +275,16 @@ fn status<E>(error: &SdkError<E>) -> Option<u16> {
     error.raw_response().map(|response| response.status().as_u16())
 }
 
-/// What is not there is no error, unless it is the bucket.
+/// What is not there is no error, if it is the store that says so: what is in front of it says 404, too.
 fn present<T, E>(result: Result<T, SdkError<E>>) -> Result<Option<T>, StoreError>
 where
     E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
 {
     match result {
         Ok(answer) => Ok(Some(answer)),
-        Err(error) if status(&error) == Some(404) && error.code() != Some("NoSuchBucket") => Ok(None),
+        Err(error) if status(&error) == Some(404) && error.code().is_some_and(|code| NO_OBJECT.contains(&code)) => {
+            Ok(None)
+        }
         Err(error) => Err(failed(error)),
     }
 }

@@ -1,8 +1,11 @@
 //! Bytes on their way into the store: hashed as they pass, the first of them in memory, many in a file.
 
+use std::fs::{self, Permissions};
 use std::io::{self, Cursor, SeekFrom};
 use std::ops::Range;
-use std::path::PathBuf;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use atproto::data::{Cid, Codec};
 use bytes::{Bytes, BytesMut};
@@ -10,6 +13,7 @@ use sha2::{Digest as _, Sha256};
 use tempfile::NamedTempFile;
 use tokio::fs::File;
 use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _, AsyncWriteExt as _};
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::task::spawn_blocking;
 
 use super::StoreError;
@@ -17,11 +21,18 @@ use super::reader::Reader;
 
 /// Bytes of one upload that stay in memory: most pictures. What is longer goes to a file.
 pub(super) const MEMORY_LIMIT: usize = 1 << 20;
+/// Bytes of all uploads of this process that stay in memory. With that many at once, the others go to files.
+const MEMORY_OF_ALL: usize = 64 << 20;
+static MEMORY: Semaphore = Semaphore::const_new(MEMORY_OF_ALL);
 /// Bytes at the beginning that are kept to tell the type.
 const FRONT_LEN: usize = 8 * 1024;
 
 /// Bytes of a file that are copied at once.
 const COPY_LEN: usize = 128 * 1024;
+/// How the names of files begin that are not to stay.
+const PREFIXES: [&str; 3] = ["upload-", "copy-", "check-"];
+/// No upload that is under way leaves its file alone for so long.
+const ABANDONED: Duration = Duration::from_hours(24);
 
 /// Bytes that are arriving. What is dropped before its end leaves nothing behind.
 #[derive(Debug)]
@@ -30,6 +41,9 @@ pub struct Spool {
     digest: Sha256,
     size: u64,
     memory: BytesMut,
+    /// What uploads may have of the memory, and the part that these bytes have.
+    all: &'static Semaphore,
+    held: Option<SemaphorePermit<'static>>,
     spilled: Option<Spilled>,
 }
 
@@ -48,6 +62,8 @@ pub struct Content {
     size: u64,
     front: Bytes,
     pub(super) bytes: ContentBytes,
+    /// Given back when this is dropped.
+    _held: Option<SemaphorePermit<'static>>,
 }
 
 /// Where they are.
@@ -61,7 +77,12 @@ pub(super) enum ContentBytes {
 impl Spool {
     /// Takes in bytes, if need be in a file in this folder.
     pub(super) fn new(folder: PathBuf) -> Self {
-        Self { folder, digest: Sha256::new(), size: 0, memory: BytesMut::new(), spilled: None }
+        Self::sharing(&MEMORY, folder)
+    }
+
+    fn sharing(all: &'static Semaphore, folder: PathBuf) -> Self {
+        let (digest, memory) = (Sha256::new(), BytesMut::new());
+        Self { folder, digest, size: 0, memory, all, held: None, spilled: None }
     }
 
     /// Takes the next bytes.
@@ -71,7 +92,7 @@ impl Spool {
     pub async fn push(&mut self, piece: &[u8]) -> Result<(), StoreError> {
         self.digest.update(piece);
         self.size += piece.len() as u64;
-        if self.spilled.is_none() && self.memory.len() + piece.len() <= MEMORY_LIMIT {
+        if self.spilled.is_none() && self.memory.len() + piece.len() <= MEMORY_LIMIT && self.hold(piece.len()) {
             self.memory.extend_from_slice(piece);
             return Ok(());
         }
@@ -111,12 +132,24 @@ impl Spool {
         Ok(())
     }
 
+    /// Takes so many bytes more of what all uploads have; false if there are not as many left.
+    fn hold(&mut self, len: usize) -> bool {
+        let Some(more) = u32::try_from(len).ok().and_then(|len| self.all.try_acquire_many(len).ok()) else {
+            return false;
+        };
+        match &mut self.held {
+            Some(held) => held.merge(more),
+            None => self.held = Some(more),
+        }
+        true
+    }
+
     /// The end of the bytes.
     ///
     /// # Errors
     /// As [`Spool::push`].
     pub async fn finish(self) -> Result<Content, StoreError> {
-        let Self { folder: _, digest, size, memory, spilled } = self;
+        let Self { folder: _, digest, size, memory, all: _, held, spilled } = self;
         let memory = memory.freeze();
         let bytes = match spilled {
             None => ContentBytes::Memory(memory.clone()),
@@ -126,14 +159,14 @@ impl Spool {
             }
         };
         let front = memory.slice(..memory.len().min(FRONT_LEN));
-        Ok(Content { cid: Cid::from_digest(Codec::Raw, digest.finalize().into()), size, front, bytes })
+        Ok(Content { cid: Cid::from_digest(Codec::Raw, digest.finalize().into()), size, front, bytes, _held: held })
     }
 
     /// Goes over to a file, with this piece.
     async fn spill(&mut self, piece: &[u8]) -> io::Result<()> {
         let folder = self.folder.clone();
         let (file, writer) = spawn_blocking(move || {
-            let file = NamedTempFile::with_prefix_in("upload-", folder)?;
+            let file = new_file("upload-", &folder)?;
             let writer = file.as_file().try_clone()?;
             Ok::<_, io::Error>((file, File::from_std(writer)))
         })
@@ -144,8 +177,30 @@ impl Spool {
         let mut front = BytesMut::from(&self.memory[..FRONT_LEN.min(self.memory.len())]);
         front.extend_from_slice(&piece[..(FRONT_LEN - front.len()).min(piece.len())]);
         self.memory = front;
+        self.held = None;
         Ok(())
     }
+}
+
+/// A file under a name of its own, for whoever the system lets read what this server writes.
+pub(super) fn new_file(prefix: &str, folder: &Path) -> io::Result<NamedTempFile> {
+    tempfile::Builder::new().prefix(prefix).permissions(Permissions::from_mode(0o666)).tempfile_in(folder)
+}
+
+/// Tries whether files can be made in a folder, and removes those of a process that was killed.
+pub(super) fn check_folder(folder: &Path) -> io::Result<()> {
+    drop(new_file("check-", folder)?);
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let is_ours = entry.file_name().to_str().is_some_and(|name| PREFIXES.iter().any(|own| name.starts_with(own)));
+        let Ok(metadata) = entry.metadata() else { continue };
+        let is_old = metadata.modified()?.elapsed().is_ok_and(|age| age > ABANDONED);
+        if is_ours && metadata.is_file() && is_old {
+            // Another server that starts may do the same.
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+    Ok(())
 }
 
 impl Content {
@@ -175,7 +230,10 @@ impl Content {
 
 #[cfg(test)]
 mod tests {
+    use std::time::SystemTime;
+
     use super::*;
+    use crate::clock::Clock;
 
     async fn spool(folder: &std::path::Path, bytes: &[u8], piece: usize) -> Content {
         let mut spool = Spool::new(folder.to_owned());
@@ -214,6 +272,42 @@ mod tests {
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
         drop(spool);
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn what_a_killed_process_left_is_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let now = SystemTime::from(Clock::system().now());
+        let (old, new) = (now - ABANDONED - Duration::from_mins(1), now);
+        for (name, modified) in [("upload-a", old), ("copy-b", old), ("upload-c", new), ("photo", old)] {
+            fs::File::create(folder.path().join(name)).unwrap().set_modified(modified).unwrap();
+        }
+        check_folder(folder.path()).unwrap();
+        let left = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        let mut left: Vec<String> = left.collect();
+        left.sort_unstable();
+        assert_eq!(left, ["photo", "upload-c"]);
+        assert!(check_folder(&folder.path().join("none")).is_err());
+    }
+
+    #[tokio::test]
+    async fn many_uploads_at_once_go_to_files() {
+        static SMALL: Semaphore = Semaphore::const_new(1500);
+        let folder = tempfile::tempdir().unwrap();
+        let piece = [7; 1000];
+        let (mut first, mut second) =
+            (Spool::sharing(&SMALL, folder.path().to_owned()), Spool::sharing(&SMALL, folder.path().to_owned()));
+        for spool in [&mut first, &mut second] {
+            spool.push(&piece).await.unwrap();
+        }
+        let content = first.finish().await.unwrap();
+        assert!(matches!(content.bytes, ContentBytes::Memory(_)));
+        assert_eq!(SMALL.available_permits(), 500, "as long as the bytes are there");
+        drop(content);
+        assert_eq!(SMALL.available_permits(), 1500);
+        let content = second.finish().await.unwrap();
+        assert_eq!(content.cid(), Cid::raw(&piece));
+        assert!(matches!(content.bytes, ContentBytes::File(_)));
     }
 
     #[tokio::test]

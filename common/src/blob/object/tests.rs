@@ -16,6 +16,7 @@ use crate::testing::{FakeS3, S3Fault};
 const ALICE: &str = "did:plc:alicealicealicealicealic";
 /// With an escape, which paths and copies must keep.
 const BOB: &str = "did:web:bob.example.com%3A8443";
+const IMAGE: &str = "image/png";
 
 fn did(text: &str) -> Did {
     text.parse().unwrap()
@@ -62,6 +63,7 @@ async fn assert_conforms(objects: &Objects) {
         }
     }
     assert_ranges(objects, &alice).await;
+    assert_presigned(objects, &bob).await;
     assert_accounts_are_apart(objects, &alice, &bob).await;
 }
 
@@ -72,6 +74,20 @@ async fn assert_ranges(objects: &Objects, did: &Did) {
         let slice = &bytes[usize::try_from(range.start).unwrap()..usize::try_from(range.end).unwrap()];
         assert!(read(objects, id, Some(range.clone())).await.unwrap() == slice, "{range:?}");
     }
+}
+
+async fn assert_presigned(objects: &Objects, did: &Did) {
+    let (bytes, hour) = (b"for everybody".to_vec(), Duration::from_hours(1));
+    let id = ObjectId { did, cid: put(objects, did, &bytes).await };
+    // A folder has no address.
+    let Some(address) = objects.presign(id, IMAGE, hour).await.unwrap() else { return };
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let answer = client.get(&address).send().await.unwrap();
+    assert_eq!((answer.status().as_u16(), &answer.headers()["content-type"]), (200, &IMAGE.parse().unwrap()));
+    assert!(answer.headers()["content-disposition"].to_str().unwrap().starts_with("attachment"));
+    assert!(answer.bytes().await.unwrap() == bytes);
+    let forged = address.replace(&id.cid.to_string(), &Cid::raw(b"other").to_string());
+    assert_eq!(client.get(forged).send().await.unwrap().status().as_u16(), 403, "it is for this one only");
 }
 
 async fn assert_accounts_are_apart(objects: &Objects, alice: &Did, bob: &Did) {
@@ -186,7 +202,8 @@ async fn a_store_that_is_away_is_an_error_and_comes_back() {
     assert!(matches!(objects.get(id, None).await, Err(StoreError::Timeout)));
     s3.set_fault(Some(S3Fault::Down));
     let bytes = content(&patient, &vec![7; MEMORY_LIMIT + 1]).await;
-    assert!(matches!(patient.put(ObjectId { did: &alice, cid: bytes.cid() }, bytes).await, Err(StoreError::Failed(_))));
+    let large = ObjectId { did: &alice, cid: bytes.cid() };
+    assert!(matches!(patient.put(large, bytes).await, Err(StoreError::Failed(_))));
     assert!(matches!(patient.get(id, None).await, Err(StoreError::Failed(_))));
     assert!(matches!(patient.size(id).await, Err(StoreError::Failed(_))));
     assert!(matches!(patient.delete(id).await, Err(StoreError::Failed(_))));

@@ -20,7 +20,7 @@ use super::tally::Tally;
 /// How far time leaps: shorter and longer than what bytes are kept for after their row is gone, and than each of the times
 /// that blobs are kept for.
 pub(super) const LEAPS: [Duration; 5] = [
-    Duration::from_mins(2),
+    Duration::from_mins(4),
     Duration::from_mins(11),
     Duration::from_hours(7),
     Duration::from_hours(25),
@@ -88,6 +88,7 @@ impl Stage {
         let rows: BTreeSet<_> = rows.into_iter().map(|(did, cid, _)| name((did, cid))).collect();
         assert_eq!(rows, expected, "the rows that are left");
         assert_eq!(seed::blob_deletions(&self.db.pool()).await, 0);
+        assert!(blobs::is_usage_right(&self.db.pool()).await);
         let checker = BlobChecker::new(self.db.pool(), Objects::in_memory(&self.store));
         for blob in checker.list(None, None, u16::MAX).await.unwrap() {
             assert_eq!(checker.check(&blob).await.unwrap(), Some(Condition::Sound), "{blob:?}");

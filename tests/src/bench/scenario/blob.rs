@@ -7,7 +7,7 @@ use rand::RngExt as _;
 use serde_json::json;
 
 use crate::connection::{Call, Connection};
-use crate::measure::{Done, Work};
+use crate::measure::{Done, Requests, Work};
 use crate::post;
 use crate::row::Row;
 use crate::session::{Account, Session};
@@ -20,6 +20,10 @@ const READERS: usize = 16;
 const PICTURES: usize = 32;
 /// Bytes of a picture, as apps make them smaller before they send them.
 const SIZE: usize = 200_000;
+/// Users who upload videos at once, bytes of each, and of those that only show that it works.
+const VIDEOS: usize = 10;
+const VIDEO_SIZE: usize = 100_000_000;
+const QUICK_VIDEO_SIZE: usize = 5_000_000;
 /// What a picture begins with.
 const SIGNATURE: &[u8] = b"\x89PNG\r\n\x1a\n";
 
@@ -71,12 +75,31 @@ pub(super) async fn get_blob(session: &mut Session) -> Result<Row> {
     session.measure_calls(READERS, &reads).await
 }
 
+/// Large uploads all at once, which must not be in memory.
+pub(super) async fn upload_large(session: &mut Session) -> Result<Row> {
+    let server = session.connection()?.ask(&Call::query("com.atproto.server.describeServer")?).await?;
+    let wanted = if session.scale.quick { QUICK_VIDEO_SIZE } else { VIDEO_SIZE };
+    let size = server["blobUploadLimit"].as_u64().map_or(Ok(wanted), usize::try_from)?.min(wanted);
+    let call = Call::upload("com.atproto.repo.uploadBlob", "video/x-noise", noise(size).into())?;
+    let accounts = session.new_accounts(VIDEOS).await?;
+    let uploads = accounts.iter().map(|account| {
+        let call = call.clone().signed_in(&account.token);
+        Ok(Requests::new(session.connection()?, vec![call], 0))
+    });
+    session.measure(uploads.collect::<Result<Vec<_>>>()?).await
+}
+
 /// A picture unlike all others.
 fn picture() -> Bytes {
-    let mut bytes = vec![0; SIZE];
-    rand::rng().fill(&mut bytes[..]);
+    let mut bytes = noise(SIZE);
     bytes[..SIGNATURE.len()].copy_from_slice(SIGNATURE);
     bytes.into()
+}
+
+fn noise(size: usize) -> Vec<u8> {
+    let mut bytes = vec![0; size];
+    rand::rng().fill(&mut bytes[..]);
+    bytes
 }
 
 /// The requests that upload a picture and post it.

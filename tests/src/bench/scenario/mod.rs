@@ -39,6 +39,8 @@ pub(crate) enum Scenario {
     GetRepoLarge,
     /// Posts with a picture of 200 kB: 8 users upload and post.
     UploadBlob,
+    /// Videos of 100 MB: 10 users upload at once.
+    UploadLarge,
     /// Pictures of 200 kB.
     GetBlob,
     /// Who am I.
@@ -61,9 +63,13 @@ impl Scenario {
         self.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
     }
 
-    /// Whether it belongs in a comparison: large repositories take too long to make on some servers.
+    /// Whether it belongs in a comparison: large repositories take too long to make on some servers, and large uploads
+    /// are refused.
     pub(crate) fn is_comparable(self) -> bool {
-        !matches!(self, Self::GetRepoLarge | Self::Import | Self::GrowthOfRepo | Self::GrowthOfServer)
+        !matches!(
+            self,
+            Self::GetRepoLarge | Self::UploadLarge | Self::Import | Self::GrowthOfRepo | Self::GrowthOfServer
+        )
     }
 
     /// Measures it.
@@ -83,6 +89,7 @@ impl Scenario {
             Self::GetRepo => sync::get_repo(session).await?,
             Self::GetRepoLarge => sync::get_repo_large(session).await?,
             Self::UploadBlob => blob::upload_blob(session).await?.counting("post"),
+            Self::UploadLarge => blob::upload_large(session).await?.counting("upload"),
             Self::GetBlob => blob::get_blob(session).await?,
             Self::Firehose => return firehose::live(session).await,
             Self::Import => import::import(session).await?,

@@ -6,6 +6,7 @@ mod delete;
 mod list;
 mod password;
 mod print;
+mod quota;
 mod show;
 mod status;
 
@@ -44,6 +45,8 @@ pub enum AccountCommand {
     SetHandle(change::HandleArguments),
     /// Give an account an e-mail address, which its owner has to confirm.
     SetEmail(change::EmailArguments),
+    /// Let an account have more, or fewer, blobs than the settings say.
+    SetQuota(quota::Arguments),
 }
 
 impl AccountCommand {
@@ -65,6 +68,7 @@ impl AccountCommand {
             Self::ResetPassword(arguments) => password::run(&arguments).await,
             Self::SetHandle(arguments) => change::handle(&arguments).await,
             Self::SetEmail(arguments) => change::email(&arguments).await,
+            Self::SetQuota(arguments) => quota::run(&arguments).await,
         }
     }
 }

@@ -4,6 +4,7 @@ use anyhow::Context as _;
 use chrono::{DateTime, Utc};
 use clap::Args;
 use common::account::{AccountDetails, Invite};
+use common::blob::BlobUsage;
 use serde::Serialize;
 
 use super::super::super::Outcome;
@@ -31,6 +32,11 @@ struct Shown<'a> {
     invited_by: Option<&'a str>,
     /// The codes it has.
     invites: Vec<&'a str>,
+    /// What is stored for it.
+    blobs: BlobUsage,
+    /// No limit if it is absent.
+    max_blob_bytes: Option<u64>,
+    max_blobs: Option<u64>,
 }
 
 pub(super) async fn run(arguments: &Arguments) -> anyhow::Result<Outcome> {
@@ -40,7 +46,12 @@ pub(super) async fn run(arguments: &Arguments) -> anyhow::Result<Outcome> {
     let dids = [&details.account.did];
     let owned = office.invites.list_of_all(&dids).await.context("cannot read the invitations")?;
     let used = office.invites.list_used_by(&dids).await.context("cannot read the invitations")?;
+    let usage = office.quotas.usage(details.account.id).await.context("cannot read the usage")?;
+    let quota = office.quotas.find(details.account.id).await.context("cannot read the quota")?;
     console.tell(&Shown {
+        blobs: usage,
+        max_blob_bytes: quota.bytes,
+        max_blobs: quota.count,
         account: AccountLine::of(&details),
         invited_by: used.first().map(|invite| invite.code.as_str()),
         invites: owned.iter().map(|invite| invite.code.as_str()).collect(),
@@ -48,6 +59,9 @@ pub(super) async fn run(arguments: &Arguments) -> anyhow::Result<Outcome> {
     for line in lines(&details, &owned, &used) {
         console.say(line)?;
     }
+    let limit = |limit: Option<u64>| limit.map_or_else(|| "unlimited".to_owned(), |limit| format!("of {limit}"));
+    console.say(format_args!("blobs          {} ({})", usage.count, limit(quota.count)))?;
+    console.say(format_args!("their bytes    {} ({})", usage.bytes, limit(quota.bytes)))?;
     Ok(Outcome::Sound)
 }
 

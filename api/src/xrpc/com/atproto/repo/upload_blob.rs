@@ -9,7 +9,8 @@ use bytes::Bytes;
 use common::blob::{Blobs, Content, StoreError, UploadError, media_type};
 use common::config::{Config, MetadataPolicy};
 use futures_util::{Stream, StreamExt};
-use http::HeaderMap;
+use http::header::RETRY_AFTER;
+use http::{HeaderMap, HeaderValue};
 use serde::Serialize;
 
 use crate::auth::{UploaderAuth, account_not_found};
@@ -20,6 +21,8 @@ pub const METHOD: Method = Method::procedure("com.atproto.repo.uploadBlob");
 
 /// With the value `true` a picture is stored with all it says, whatever the policy.
 const ALLOW_METADATA: &str = "x-allow-metadata";
+/// Seconds until bytes that are being deleted can be uploaded again.
+const DELETED_BY: HeaderValue = HeaderValue::from_static("900");
 
 /// What a record says to refer to the blob.
 #[derive(Serialize)]
@@ -103,7 +106,7 @@ impl From<UploadError> for XrpcError {
     fn from(error: UploadError) -> Self {
         match error {
             UploadError::Takendown => Self::invalid_request("Blob has been takendown, cannot re-upload"),
-            UploadError::BeingDeleted => Self::unavailable(error),
+            UploadError::BeingDeleted => Self::unavailable(error).with_header(RETRY_AFTER, DELETED_BY),
             UploadError::Location => Self::bad_request(
                 "LocationInMetadata",
                 "This picture says where it was taken. Remove the location from it and upload it again. An app that has \
@@ -116,6 +119,7 @@ impl From<UploadError> for XrpcError {
                      user can send the header \"x-allow-metadata: true\"."
                 ),
             ),
+            UploadError::Quota(error) => Self::bad_request("BlobQuotaExceeded", error),
             UploadError::AccountNotFound => account_not_found(),
             UploadError::Store(error) => error.into(),
             UploadError::Storage(error) => Self::internal(error),

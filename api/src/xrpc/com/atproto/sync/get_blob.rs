@@ -7,10 +7,10 @@ use atproto::syntax::Did;
 use axum::body::Body;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use common::blob::{Blobs, ObjectId, StoredBlob};
+use common::blob::{Blobs, Location, ObjectId, StoredBlob};
 use http::header::{
     ACCEPT_RANGES, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_SECURITY_POLICY,
-    CONTENT_TYPE, ETAG, X_CONTENT_TYPE_OPTIONS,
+    CONTENT_TYPE, ETAG, LOCATION, X_CONTENT_TYPE_OPTIONS,
 };
 use http::{HeaderMap, HeaderValue, Method as Verb, StatusCode};
 use serde::Deserialize;
@@ -32,16 +32,24 @@ const PUBLIC: HeaderValue = HeaderValue::from_static("public, max-age=86400, imm
 pub struct Params {
     did: Did,
     cid: Cid,
+    /// Ours: false for the bytes themselves, which whoever lies in front of this server asks for.
+    #[serde(default = "yes")]
+    redirect: bool,
 }
 
-/// Streams a blob, or a part of it, as long as a record refers to it.
+fn yes() -> bool {
+    true
+}
+
+/// Streams a blob, or a part of it, as long as a record refers to it; or sends those who read what everybody may to where it
+/// is, if the settings say so.
 ///
 /// Whatever is in it, a browser neither runs nor shows it as a page of this server's.
 ///
 /// Reference: knows neither parts nor entity tags, and says nothing about caches.
 pub async fn handle(
     State(app): State<AppState>,
-    XrpcQuery(Params { did, cid }): XrpcQuery<Params>,
+    XrpcQuery(Params { did, cid, redirect }): XrpcQuery<Params>,
     TakeoutAuth(reader): TakeoutAuth,
     verb: Verb,
     headers: HeaderMap,
@@ -51,6 +59,13 @@ pub async fn handle(
     let blob = app.blobs.find_readable(repo.account, cid).await.map_err(XrpcError::internal)?;
     let blob = blob.ok_or_else(not_found)?;
     let id = ObjectId { did: &did, cid };
+    if is_public
+        && redirect
+        && verb == Verb::GET
+        && let Some(location) = app.blobs.locate(id, &blob).await?
+    {
+        return elsewhere(&location);
+    }
     let etag = format!("\"{cid}\"");
     let mut response = match Wanted::read(&headers, &etag, blob.size) {
         Wanted::Unchanged => StatusCode::NOT_MODIFIED.into_response(),
@@ -65,6 +80,13 @@ pub async fn handle(
         response.headers_mut().insert(CACHE_CONTROL, PUBLIC);
     }
     Ok(response)
+}
+
+/// Sends the caller to who has the bytes.
+fn elsewhere(location: &Location) -> Result<Response, XrpcError> {
+    let url = header(location.url.clone())?;
+    let cached = header(format!("public, max-age={}", location.max_age.as_secs()))?;
+    Ok((StatusCode::FOUND, [(LOCATION, url), (CACHE_CONTROL, cached)]).into_response())
 }
 
 /// All bytes, or those in `range`.
@@ -139,6 +161,7 @@ fn header(text: String) -> Result<HeaderValue, XrpcError> {
 
 #[cfg(test)]
 mod tests {
+    use common::config::BlobDelivery;
     use common::testing::{FakeS3, S3Fault, seed};
     use serde_json::{Value, json};
 
@@ -304,6 +327,47 @@ mod tests {
         assert_eq!(nobody.send().await.error(), (400, "RepoNotFound".to_owned()));
         let bad = scene.api.call(METHOD).query(&[("did", &scene.alice.did), ("cid", "bafk")]);
         assert_eq!(bad.send().await.error(), (400, "InvalidRequest".to_owned()));
+    }
+
+    #[tokio::test]
+    async fn readers_are_sent_to_the_network_in_front() {
+        let api = TestApi::start_with(1, |config| {
+            let pattern = "https://cdn.test/{did}/{cid}".parse().unwrap();
+            config.blob.delivery = BlobDelivery::Cdn(pattern);
+        });
+        let api = api.await;
+        let scene = Scene { alice: api.create_account("alice").await, api };
+        let cid = scene.publish("image/png", b"picture").await;
+        let reply = scene.get(&scene.alice, cid).send().await;
+        let expected = format!("https://cdn.test/{}/{cid}", scene.alice.did);
+        assert_eq!((reply.status.as_u16(), reply.headers["location"].to_str().unwrap()), (302, &*expected));
+        assert_eq!(reply.headers["cache-control"], "public, max-age=60");
+        let direct = [("did", &*scene.alice.did), ("cid", &*cid.to_string()), ("redirect", "false")];
+        let own = scene.api.call(METHOD).query(&direct).send().await;
+        assert_eq!((own.text.as_str(), &own.headers["content-type"]), ("picture", &"image/png".parse().unwrap()));
+        assert_eq!(scene.get(&scene.alice, cid).admin().send().await.text, "picture", "it need not be public");
+        assert_eq!(scene.get(&scene.alice, cid).verb(Verb::HEAD).send().await.headers["content-length"], "7");
+        seed::take_blob_down(&scene.api.db.pool(), cid).await;
+        assert_eq!(scene.get(&scene.alice, cid).send().await.error_with_message(), owned(NOT_FOUND));
+    }
+
+    #[tokio::test]
+    async fn readers_are_sent_to_the_bucket() {
+        let s3 = FakeS3::start().await;
+        let api = TestApi::start_with(2, |config| {
+            config.blobstore = s3.config();
+            config.blob.delivery = BlobDelivery::Presign;
+        });
+        let api = api.await;
+        let scene = Scene { alice: api.create_account("alice").await, api };
+        let cid = scene.publish("image/png", b"picture").await;
+        let reply = scene.get(&scene.alice, cid).send().await;
+        assert_eq!(reply.status.as_u16(), 302);
+        let address = reply.headers["location"].to_str().unwrap();
+        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        assert_eq!(client.get(address).send().await.unwrap().text().await.unwrap(), "picture");
+        seed::set_taken_down(&scene.api.db.pool(), &scene.alice.did, true).await;
+        assert_eq!(scene.get(&scene.alice, cid).send().await.error(), (400, "RepoTakendown".to_owned()));
     }
 
     #[tokio::test]
