@@ -402,7 +402,7 @@ fn blobs_are_given_out_by_one_of_three() {
     let both = "PDS_BLOB_CDN_URL_PATTERN and PDS_BLOB_REDIRECT=presign are both set; choose one";
     assert_eq!(problems(&[BUCKET[0], BUCKET[1], PATTERN, PRESIGN]), [both]);
     assert_eq!(problems(&[("PDS_BLOB_REDIRECT", "always")]), ["PDS_BLOB_REDIRECT must be presign or none"]);
-    let bad = "PDS_BLOB_CDN_URL_PATTERN must be an http or https URL with {did} and {cid} in its path or query";
+    let bad = "PDS_BLOB_CDN_URL_PATTERN has a bad value: must be an http or https URL with {did} and {cid} in its path or query";
     assert_eq!(problems(&[("PDS_BLOB_CDN_URL_PATTERN", "https://cdn.test/")]), [bad]);
 }
 

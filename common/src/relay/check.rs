@@ -206,6 +206,9 @@ impl Survey {
     }
 }
 
+/// More events than a backup can lack. What a relay says beyond that is wrong, or a trap: numbers that are skipped are gone.
+const CREDIBLE: i64 = 1 << 32;
+
 /// What an operator should look at.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -321,6 +324,10 @@ impl Check {
                 "it does not know this server: see pds-worker request-crawl".to_owned()
             }
             Warning::HostStatus => format!("this server is {} to it", self.host_status.name()),
+            Warning::CursorAhead if cursor.saturating_sub(newest) > CREDIBLE => format!(
+                "it claims to have read up to {cursor}, far beyond the newest event, {newest}: no backup explains that, so do \
+                 not follow it, and ask its operators"
+            ),
             Warning::CursorAhead => format!(
                 "it has read up to {cursor}, but the newest event is {newest}: it passes over all events up to there. \
                  Has the database come back from a backup? See pds-worker sequencer bump --to {cursor}"
@@ -407,6 +414,9 @@ mod tests {
         assert_eq!(behind(10), [Warning::Lagging]);
         assert_eq!(behind(-1), [], "clocks differ");
         assert_eq!(warnings(|check| check.cursor = Some(101)), [Warning::CursorAhead]);
+        let advice = |cursor| Check { cursor: Some(cursor), ..sound() }.explain(Warning::CursorAhead);
+        assert!(advice(101).contains("sequencer bump --to 101"));
+        assert!(!advice((1 << 53) - 1).contains("bump"), "nobody should follow it");
     }
 
     #[test]

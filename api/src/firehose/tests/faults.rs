@@ -84,11 +84,16 @@ async fn who_answers_no_ping_is_given_up_whether_there_are_events_or_not() {
     replica.deserted().await;
     let _dead_too = replica.subscribe_after(0).await;
     let events = async { while log.append_all(&[log.identity()]).await > 0 {} };
+    // It is counted once it has ended.
+    let both_ended = async {
+        while !replica.metrics().contains("pds_firehose_subscriptions_ended_total{reason=\"silent\"} 2\n") {
+            tokio::task::yield_now().await;
+        }
+    };
     tokio::select! {
-        () = replica.deserted() => {}
-        () = events => {}
+        () = both_ended => {}
+        () = events => panic!("the events do not end"),
     }
-    assert!(replica.metrics().contains("pds_firehose_subscriptions_ended_total{reason=\"silent\"} 2\n"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -22,7 +22,7 @@ pub const METHOD: Method = Method::procedure("com.atproto.repo.uploadBlob");
 /// With the value `true` a picture is stored with all it says, whatever the policy.
 const ALLOW_METADATA: &str = "x-allow-metadata";
 /// Seconds until bytes that are being deleted can be uploaded again.
-const DELETED_BY: HeaderValue = HeaderValue::from_static("900");
+const DELETED_BY: HeaderValue = HeaderValue::from_static("1800");
 
 /// What a record says to refer to the blob.
 #[derive(Serialize)]
