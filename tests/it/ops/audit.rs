@@ -234,9 +234,9 @@ async fn act_by_command(scene: &Scene) -> String {
     let expected = act("account.update_email").from(json!({ "email": "bob@mail.test" })).to(json!({}));
     scene.command(&["admin", "account", "set-email", did, "newer@mail.test"], expected).await;
     let own = json!({ "bytes": 1000, "count": null });
-    let expected = act("account.set_blob_quota").from(json!(null)).to(own.clone());
+    let expected = act("account.set_blob_quota").to(own.clone());
     scene.command(&["admin", "account", "set-quota", did, "--bytes", "1000"], expected).await;
-    let expected = act("account.set_blob_quota").from(own).to(json!(null));
+    let expected = act("account.set_blob_quota").from(own);
     scene.command(&["admin", "account", "set-quota", did, "--default"], expected).await;
     let expected = act("account.update_handle")
         .from(json!({ "handle": "bob.test" }))
