@@ -135,6 +135,17 @@ impl PoolConnection {
         self.is_worn_out = true;
     }
 
+    /// Ends it, and all that nobody uses: it keeps silent, so its server may be gone without a word, and with it the others.
+    /// Those in use end with what they are used for.
+    pub(crate) fn give_up(mut self) {
+        let Some(session) = self.session.take() else { return };
+        if let Some(pool) = Object::pool(&session) {
+            pool.manager().doubt_all();
+            pool.retain(|_, _| false);
+        }
+        drop(Object::take(session));
+    }
+
     /// Begins a transaction, which ends with a rollback if it is dropped.
     ///
     /// # Errors
@@ -197,6 +208,9 @@ impl Drop for PoolConnection {
         // At once, but for one that still has something to say or to hear.
         if let Some(settled) = session.settle().now_or_never() {
             give_back(session, settled);
+        } else if Object::pool(&session).is_none_or(|pool| pool.manager().doubts(&session)) {
+            // Not worth waiting for.
+            drop(Object::take(session));
         } else if let Ok(runtime) = Handle::try_current() {
             runtime.spawn(async move {
                 let settled = timeout(SETTLING, session.settle()).await.unwrap_or(false);
@@ -212,7 +226,7 @@ impl Drop for PoolConnection {
 fn give_back(session: Object<Connections>, settled: bool) {
     let Some(pool) = Object::pool(&session) else { return };
     if !settled {
-        pool.manager().broken.store(pool.manager().now(), Ordering::Relaxed);
+        pool.manager().doubt_all();
         drop(Object::take(session));
     }
 }
@@ -261,6 +275,15 @@ impl Connections {
         u64::try_from(self.start.elapsed().as_micros()).unwrap_or(u64::MAX).saturating_add(1)
     }
 
+    /// From now on each connection that there is must show that it lives before anybody gets it.
+    fn doubt_all(&self) {
+        self.broken.store(self.now(), Ordering::Relaxed);
+    }
+
+    fn doubts(&self, session: &Session) -> bool {
+        session.proven <= self.broken.load(Ordering::Relaxed)
+    }
+
     /// True for one caller in each [`SWEEP`].
     fn is_sweep_due(&self) -> bool {
         let (last, now) = (self.swept.load(Ordering::Relaxed), self.now());
@@ -292,7 +315,7 @@ impl Manager for Connections {
         if metrics.age() > LIFETIME {
             return Err(RecycleError::message("it is old"));
         }
-        if session.proven <= self.broken.load(Ordering::Relaxed) {
+        if self.doubts(session) {
             match timeout(SIGN_OF_LIFE, Box::pin(session.conn.ping())).await {
                 Ok(sign) => sign?,
                 Err(_) => return Err(RecycleError::message("it does not answer")),
@@ -425,6 +448,21 @@ mod tests {
             let mut conn = pool.acquire().await.unwrap();
             assert_eq!(answer(&mut conn).await.unwrap(), Some(1));
         }
+    }
+
+    #[tokio::test]
+    async fn when_one_keeps_silent_no_other_is_trusted() {
+        let db = TestDb::create().await;
+        let pool = db.pool().apart(3);
+        let (silent, idle) = (pool.acquire().await.unwrap(), pool.acquire().await.unwrap());
+        let mut waiting = pool.acquire().await.unwrap();
+        assert!(sqlx::query!("SELECT pg_sleep(9)").fetch_one(&mut *waiting).now_or_never().is_none());
+        drop(idle);
+        assert_eq!((pool.size(), pool.num_idle()), (3, 1));
+        silent.give_up();
+        assert_eq!(pool.size(), 1);
+        drop(waiting);
+        assert_eq!(pool.size(), 0, "nobody waits for what it was asked");
     }
 
     #[tokio::test]

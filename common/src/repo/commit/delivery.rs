@@ -1,8 +1,15 @@
 //! Getting a batch to Postgres and its verdicts back, though connections break and answers are lost.
+//!
+//! A connection whose other end is gone, machine and all, says nothing for a quarter of an hour, and all writers of the
+//! replica wait behind the batch that it carries. So silence is looked into: if another connection can be had, and shows
+//! that nobody is at work on the batch's repos, no answer will come.
 
+use std::pin::pin;
 use std::time::Duration;
 
-use tokio::time::{Instant, timeout};
+use sqlx::Connection as _;
+use tokio::select;
+use tokio::time::{Instant, sleep, timeout};
 use tracing::warn;
 
 use super::committer::{CommitError, Verdict, Waiting};
@@ -14,6 +21,10 @@ const TRIES: usize = 3;
 /// How long to wait for an answer. Longer than Postgres lets a statement run: by then the connection is dead, though nobody
 /// said so.
 const PATIENCE: Duration = Duration::from_secs(45);
+/// How long a silence is nothing strange. A batch takes some milliseconds.
+const SILENCE: Duration = Duration::from_secs(3);
+/// How long an answer may be under way when its statement has ended.
+const LAST_CALL: Duration = Duration::from_secs(1);
 /// How long to look for a connection on which to ask again.
 const RECONNECT: Duration = Duration::from_secs(20);
 
@@ -30,6 +41,8 @@ pub(super) type Verdicts = Vec<Result<Verdict, CommitError>>;
 enum Failure {
     /// No answer. The statement may have run, and may be running yet.
     Lost,
+    /// The same, and the connection is not even broken.
+    Silence,
     /// Postgres rolled it back in favour of another transaction.
     Sacrificed,
     /// Postgres has no room for it, or no lock in time.
@@ -69,21 +82,19 @@ impl Delivery {
     pub(super) async fn send(&mut self, pool: &PgPool, writer: Writer) -> Result<Verdicts, CommitError> {
         for _ in 0..TRIES {
             let Some(mut conn) = self.connect(pool).await else { return Err(self.without_answer(None)) };
-            let arrays: CommitBatch = self.batch.iter().map(|waiting| &waiting.chain).collect();
-            let answer = timeout(PATIENCE, store::commit_batch(&mut conn, writer, &arrays)).await;
-            drop(arrays);
-            let failure = match answer {
-                Ok(Ok(outcomes)) => return Ok(self.verdicts(&outcomes)),
-                Ok(Err(error)) => failure(&error),
-                Err(_) => Failure::Lost,
+            let failure = match self.ask(pool, &mut conn, writer).await {
+                Some(Ok(outcomes)) => return Ok(self.verdicts(&outcomes)),
+                Some(Err(error)) => failure(&error),
+                None => Failure::Silence,
             };
+            if matches!(failure, Failure::Lost | Failure::Silence) {
+                warn!("no answer to a batch of commits; asking again");
+                self.unanswered = true;
+            }
             match failure {
-                Failure::Lost => {
-                    warn!("no answer to a batch of commits; asking again");
-                    // Nobody knows what its next answer would be the answer to.
-                    conn.close_on_drop();
-                    self.unanswered = true;
-                }
+                // Nobody knows what its next answer would be the answer to.
+                Failure::Lost => conn.close_on_drop(),
+                Failure::Silence => conn.give_up(),
                 Failure::Sacrificed => {}
                 Failure::Overloaded => return Err(self.without_answer(None)),
                 Failure::Refused(why) => return Err(self.without_answer(Some(why))),
@@ -92,13 +103,48 @@ impl Delivery {
         Err(self.without_answer(None))
     }
 
+    /// What Postgres answers; `None` if nothing more is to be expected of this connection.
+    async fn ask(
+        &self,
+        pool: &PgPool,
+        conn: &mut PoolConnection,
+        writer: Writer,
+    ) -> Option<sqlx::Result<Vec<(usize, Outcome)>>> {
+        let arrays: CommitBatch = self.batch.iter().map(|waiting| &waiting.chain).collect();
+        let mut answer = pin!(timeout(PATIENCE, store::commit_batch(conn, writer, &arrays)));
+        select! {
+            biased;
+            answer = &mut answer => answer.ok(),
+            () = self.until_ended(pool) => timeout(LAST_CALL, answer).await.ok()?.ok(),
+        }
+    }
+
+    /// Resolves when another connection, of its own lest it wait for those of a dead server, shows that the statement is at
+    /// work no more. Should it begin after all, it and the next one compete as those of two replicas do.
+    async fn until_ended(&self, pool: &PgPool) {
+        let accounts = self.accounts();
+        loop {
+            sleep(SILENCE).await;
+            let Ok(Ok(mut conn)) = timeout(SILENCE, db::connect_patient(pool, PATIENCE)).await else { continue };
+            if let Ok(Ok(())) = timeout(PATIENCE, store::await_writers(&mut conn, &accounts)).await {
+                // A farewell is a courtesy.
+                let _ = timeout(LAST_CALL, conn.close()).await;
+                return;
+            }
+        }
+    }
+
+    fn accounts(&self) -> Vec<i64> {
+        self.batch.iter().map(|waiting| waiting.chain.account.get()).collect()
+    }
+
     /// A connection for the next try; `None` if there is none to be had. After a lost answer it is one that works, and comes
     /// when the lost statement has ended.
     async fn connect(&self, pool: &PgPool) -> Option<PoolConnection> {
         if !self.unanswered {
             return pool.acquire().await.ok();
         }
-        let accounts: Vec<i64> = self.batch.iter().map(|waiting| waiting.chain.account.get()).collect();
+        let accounts = self.accounts();
         let until = Instant::now() + RECONNECT;
         while Instant::now() < until {
             let Ok(Ok(mut conn)) = timeout(RECONNECT, db::acquire_live(pool)).await else { return None };

@@ -1,8 +1,10 @@
 //! Commits that travel together must not share their misfortunes.
 
 use std::thread;
+use std::time::Duration;
 
 use futures_util::future::join_all;
+use tokio::time::timeout;
 
 use super::stage::{Stage, cid_at, create, replica};
 use super::store;
@@ -44,6 +46,22 @@ async fn a_commit_whose_answer_is_lost_is_applied_once_and_acknowledged() {
         assert_eq!((commit.cid, commit.rev), (standing.head, standing.rev), "{fault:?}");
     }
     assert_eq!(stage.assert_sound().await, 2 + 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_keeps_silent_is_asked_again_long_before_its_statements_would_have_ended() {
+    let stage = Stage::with_repos(2).await;
+    let tap = stage.db.tap().await;
+    let (replica, [silent, other]) = (replica(tap.pool()), [&stage.repos[0], &stage.repos[1]]);
+    create(&replica, silent, "warm").await.unwrap();
+    tap.arm(Fault::WithholdAnswer);
+    let writes = async { tokio::join!(create(&replica, silent, "withheld"), create(&replica, other, "behind")) };
+    // It takes some 4 seconds; without another look it would be the 45 that the batch is waited for.
+    let (withheld, behind) = timeout(Duration::from_secs(30), writes).await.expect("answers");
+    let standing = replica.find(&silent.did).await.unwrap().unwrap();
+    assert_eq!(withheld.unwrap().expect("a commit").cid, standing.head, "applied once, and acknowledged");
+    behind.unwrap().expect("a commit");
+    assert_eq!(stage.assert_sound().await, 2 * 2 + 3);
 }
 
 #[tokio::test]
