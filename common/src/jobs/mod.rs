@@ -62,7 +62,19 @@ impl Jobs {
         let mut conn = self.pool.acquire().await?;
         let expires = Instant::now() + LEASE;
         store::delete_expired(&mut conn).await?;
-        let id = store::insert_worker(&mut conn, name, LEASE).await?;
+        let id = store::insert_worker(&mut conn, name, None, LEASE).await?;
+        Ok(Worker { id, expires })
+    }
+
+    /// Enters a worker anew that has lost its lease. Nothing that it claimed is its own any more, but it started when it did
+    /// for the first time, unless that was forgotten.
+    pub async fn enter_again(&self, name: &str, lost: Worker) -> sqlx::Result<Worker> {
+        let mut conn = self.pool.acquire().await?;
+        let expires = Instant::now() + LEASE;
+        let mut transaction = conn.begin().await?;
+        let started_at = store::delete_worker(&mut transaction, lost.id).await?;
+        let id = store::insert_worker(&mut transaction, name, started_at, LEASE).await?;
+        transaction.commit().await?;
         Ok(Worker { id, expires })
     }
 
@@ -77,7 +89,8 @@ impl Jobs {
 
     /// Takes a worker off the list, and frees what it claimed.
     pub async fn leave(&self, worker: Worker) -> sqlx::Result<()> {
-        store::delete_worker(&mut *self.pool.acquire().await?, worker.id).await
+        store::delete_worker(&mut *self.pool.acquire().await?, worker.id).await?;
+        Ok(())
     }
 
     /// Makes schedules known that are not yet; they are due at once.

@@ -2,19 +2,26 @@
 
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
 use super::Ending;
 
-/// Enters a worker whose lease lasts so long from now.
-pub(super) async fn insert_worker(conn: &mut PgConnection, name: &str, lease: Duration) -> sqlx::Result<i64> {
+/// Enters a worker, which started then or just now, and whose lease lasts so long from now.
+pub(super) async fn insert_worker(
+    conn: &mut PgConnection,
+    name: &str,
+    started_at: Option<DateTime<Utc>>,
+    lease: Duration,
+) -> sqlx::Result<i64> {
     sqlx::query_scalar!(
         r#"
-            INSERT INTO worker_lease (name, expires_at)
-            VALUES ($1, clock_timestamp() + make_interval(secs => $2))
+            INSERT INTO worker_lease (name, started_at, expires_at)
+            VALUES ($1, coalesce($2, clock_timestamp()), clock_timestamp() + make_interval(secs => $3))
             RETURNING id
         "#,
         name,
+        started_at,
         lease.as_secs_f64(),
     )
     .fetch_one(conn)
@@ -56,20 +63,21 @@ pub(super) async fn delete_expired(conn: &mut PgConnection) -> sqlx::Result<()> 
 
 /// Forgets a worker, and frees what it claimed. A job keeps its mark, as if the claim had run out: without one it would
 /// wait, and of one key another may wait already. It was not its fault, so it does not count as a try.
-pub(super) async fn delete_worker(conn: &mut PgConnection, id: i64) -> sqlx::Result<()> {
-    let deletion = sqlx::query!(
+/// Gives when the worker started, if it was known.
+pub(super) async fn delete_worker(conn: &mut PgConnection, id: i64) -> sqlx::Result<Option<DateTime<Utc>>> {
+    sqlx::query_scalar!(
         r#"
             WITH freed AS (
                 UPDATE job_schedule SET claimed_by = NULL, claimed_until = NULL WHERE claimed_by = $1
             ), jobs AS (
                 UPDATE job SET claimed_until = clock_timestamp(), attempts = attempts - 1 WHERE claimed_by = $1
             )
-            DELETE FROM worker_lease WHERE id = $1
+            DELETE FROM worker_lease WHERE id = $1 RETURNING started_at
         "#,
         id,
-    );
-    deletion.execute(conn).await?;
-    Ok(())
+    )
+    .fetch_optional(conn)
+    .await
 }
 
 /// Adds the schedules that are not there.

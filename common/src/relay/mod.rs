@@ -12,7 +12,15 @@
 //!
 //! An empty log is nothing to tell. Commits pay nothing for this: the log's head is compared with what was told, every few
 //! seconds. Whoever is about to tell a relay claims that first ([`Relays::claim`]), for the whole interval. So all workers
-//! together never tell it more often, whatever becomes of them in between.
+//! together never tell it more often, whatever becomes of them in between; only the command ([`Relays::claim_now`]) does.
+//!
+//! A start is no exception to the interval. One telling does for all workers that had started when it was claimed: however
+//! many restart within an interval, in a row or at once, the relay is told once, and a second time after the interval if
+//! some of them started after that claim. A process that loses its lease and enters itself anew has not started.
+//!
+//! What comes of a telling is noted under the number of its claim, and only as long as that is the last one: a worker that
+//! was stopped for an hour says nothing of what another did since. An outcome that nobody could note counts as none, so the
+//! relay is told again after the interval.
 //!
 //! A relay that does not accept is left alone for a minute, then for longer and longer ([`PAUSES`]). After
 //! [`BREAKER_FAILURES`] in a row it is asked once an hour, until it accepts. What one relay does is nothing to the others.
@@ -120,22 +128,29 @@ impl Relays {
         store::claim_now(&mut *self.pool.acquire().await?, name, interval).await
     }
 
-    /// Takes it upon the caller to tell a relay, and leaves it alone for `interval`; `None` if it is not to be told yet.
+    /// Takes it upon the caller to tell a relay, and leaves it alone for `interval`; `None` if it is not due, or not yet.
     pub async fn claim(&self, name: &str, interval: Duration) -> sqlx::Result<Option<Claim>> {
         store::claim(&mut *self.pool.acquire().await?, name, interval).await
     }
 
-    /// Notes that a relay, told what the log held at `seq`, accepted. It is told again after `interval` at the earliest.
-    pub async fn note_told(&self, name: &str, seq: i64, interval: Duration) -> sqlx::Result<()> {
-        store::upsert_told(&mut *self.pool.acquire().await?, name, seq, interval).await
+    /// Notes that a relay, told under this claim, accepted. It is told again after `interval` at the earliest. False, and
+    /// nothing noted, if it has been claimed again since.
+    pub async fn note_told(&self, name: &str, claim: Claim, interval: Duration) -> sqlx::Result<bool> {
+        store::update_told(&mut *self.pool.acquire().await?, name, claim, interval).await
     }
 
-    /// Notes that a relay did not accept, and why; gives the pause after which it is asked again. `chance` is any number
-    /// from 0 to 1.
-    pub async fn note_failed(&self, name: &str, claim: Claim, reason: &str, chance: f64) -> sqlx::Result<Duration> {
+    /// Notes that a relay, told under this claim, did not accept, and why; gives the pause after which it is asked again, or
+    /// `None`, and notes nothing, if it has been claimed again since. `chance` is any number from 0 to 1.
+    pub async fn note_failed(
+        &self,
+        name: &str,
+        claim: Claim,
+        reason: &str,
+        chance: f64,
+    ) -> sqlx::Result<Option<Duration>> {
         let pause = claim.pause(chance);
-        store::update_failed(&mut *self.pool.acquire().await?, name, reason, pause).await?;
-        Ok(pause)
+        let is_noted = store::update_failed(&mut *self.pool.acquire().await?, name, claim, (reason, pause)).await?;
+        Ok(is_noted.then_some(pause))
     }
 
     /// What these relays were told, in no particular order; those that never were due are left out.

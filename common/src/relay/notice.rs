@@ -19,6 +19,8 @@ const REST: Policy =
 /// A relay that the holder may tell.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Claim {
+    /// Its number among the claims of this relay: what comes of it is noted only while it is the last.
+    pub(super) number: i64,
     /// The newest seq of the log.
     pub seq: i64,
     /// How often in a row the relay did not accept up to now.
@@ -39,7 +41,7 @@ impl Claim {
 pub struct Notice {
     /// The relay's origin.
     pub relay: String,
-    /// When it last accepted.
+    /// When somebody set out to tell it, the last time that it accepted.
     pub told_at: Option<DateTime<Utc>>,
     /// The newest seq of the log then.
     pub told_seq: Option<i64>,
@@ -68,7 +70,7 @@ mod tests {
     use super::*;
     use crate::db::AccountId;
     use crate::jobs::Jobs;
-    use crate::testing::{TestDb, log, relays};
+    use crate::testing::{TestDb, lapse_leases, log, relays};
 
     const RELAY: &str = "https://relay.example";
     const INTERVAL: Duration = Duration::from_mins(20);
@@ -97,6 +99,16 @@ mod tests {
             relays::age_notices(&self.db.pool(), time).await;
         }
 
+        /// Tells the relay if that is due; how often.
+        async fn tell(&self) -> usize {
+            if !self.is_due().await {
+                return 0;
+            }
+            let claim = self.relays.claim(RELAY, INTERVAL).await.unwrap().unwrap();
+            assert!(self.relays.note_told(RELAY, claim, INTERVAL).await.unwrap());
+            1
+        }
+
         async fn notice(&self) -> Notice {
             self.relays.list_notices(&[RELAY]).await.unwrap().remove(0)
         }
@@ -109,29 +121,87 @@ mod tests {
         scene.grow().await;
         assert!(scene.is_due().await);
         let claim = scene.relays.claim(RELAY, INTERVAL).await.unwrap().unwrap();
-        assert_eq!(claim, Claim { seq: 1, failures: 0 });
+        assert_eq!((claim.seq, claim.failures), (1, 0));
         assert!(!scene.is_due().await && scene.relays.claim(RELAY, INTERVAL).await.unwrap().is_none(), "it is claimed");
         scene.grow().await;
-        scene.relays.note_told(RELAY, claim.seq, INTERVAL).await.unwrap();
+        assert!(scene.relays.note_told(RELAY, claim, INTERVAL).await.unwrap());
         assert!(!scene.is_due().await);
         scene.wait(Duration::from_mins(19)).await;
         assert!(!scene.is_due().await);
         scene.wait(Duration::from_mins(1)).await;
         assert!(scene.is_due().await, "what came while it was being told is news");
         let claim = scene.relays.claim(RELAY, INTERVAL).await.unwrap().unwrap();
-        scene.relays.note_told(RELAY, claim.seq, INTERVAL).await.unwrap();
+        assert!(scene.relays.note_told(RELAY, claim, INTERVAL).await.unwrap());
         scene.wait(2 * INTERVAL).await;
         assert!(!scene.is_due().await, "it knows all of it");
+        assert!(scene.relays.claim(RELAY, INTERVAL).await.unwrap().is_none(), "who comes late finds nothing to do");
+    }
 
+    /// Workers that restart in a row, and one that does so while the relay is being told.
+    #[tokio::test]
+    async fn one_telling_does_for_all_workers_that_started_before_it() {
+        let scene = Scene::start().await;
+        scene.grow().await;
         let jobs = Jobs::new(scene.db.pool());
-        jobs.enter("one").await.unwrap();
-        assert!(scene.is_due().await, "a worker has started");
-        let claim = scene.relays.claim(RELAY, INTERVAL).await.unwrap().unwrap();
-        scene.relays.note_told(RELAY, claim.seq, INTERVAL).await.unwrap();
-        jobs.enter("two").await.unwrap();
-        assert!(!scene.is_due().await, "but not so soon again");
+        let mut told = 0;
+        for name in ["one", "two", "three", "four", "five"] {
+            jobs.enter(name).await.unwrap();
+            told += scene.tell().await;
+        }
+        assert_eq!(told, 1, "the interval is for starts, too");
         scene.wait(INTERVAL).await;
+        assert_eq!(scene.tell().await, 1, "four have started since");
+        scene.wait(INTERVAL).await;
+        assert_eq!(scene.tell().await, 0);
+
+        jobs.enter("six").await.unwrap();
+        let claim = scene.relays.claim(RELAY, INTERVAL).await.unwrap().unwrap();
+        jobs.enter("seven").await.unwrap();
+        assert!(scene.relays.note_told(RELAY, claim, INTERVAL).await.unwrap());
+        scene.wait(INTERVAL).await;
+        assert_eq!(scene.tell().await, 1, "what the seventh found was not what the relay was told of");
+    }
+
+    #[tokio::test]
+    async fn who_enters_anew_without_a_lease_has_not_started() {
+        let scene = Scene::start().await;
+        scene.grow().await;
+        let jobs = Jobs::new(scene.db.pool());
+        let worker = jobs.enter("one").await.unwrap();
+        assert_eq!(scene.tell().await, 1);
+        scene.wait(INTERVAL).await;
+        lapse_leases(&scene.db.pool()).await;
+        assert!(jobs.renew(worker).await.unwrap().is_none());
+        let again = jobs.enter_again("one", worker).await.unwrap();
+        assert_eq!(scene.tell().await, 0);
+        assert!(jobs.renew(again).await.unwrap().is_some() && jobs.renew(worker).await.unwrap().is_none());
+        // Of one that was away so long that it was forgotten, nobody knows when it started.
+        jobs.leave(again).await.unwrap();
+        jobs.enter_again("one", again).await.unwrap();
+        assert_eq!(scene.tell().await, 1);
+    }
+
+    #[tokio::test]
+    async fn what_comes_late_of_an_old_claim_changes_nothing() {
+        let scene = Scene::start().await;
+        scene.grow().await;
         assert!(scene.is_due().await);
+        let old = scene.relays.claim(RELAY, INTERVAL).await.unwrap().unwrap();
+        scene.grow().await;
+        // By another worker after the interval, and by command before that.
+        scene.wait(INTERVAL).await;
+        let newer = scene.relays.claim(RELAY, INTERVAL).await.unwrap().unwrap();
+        let newest = scene.relays.claim_now(RELAY, INTERVAL).await.unwrap();
+        let before = scene.notice().await;
+        for late in [old, newer] {
+            assert_eq!(scene.relays.note_failed(RELAY, late, "no", 0.5).await.unwrap(), None);
+            assert!(!scene.relays.note_told(RELAY, late, Duration::ZERO).await.unwrap());
+        }
+        assert_eq!(scene.notice().await, before);
+        assert!(scene.relays.note_told(RELAY, newest, INTERVAL).await.unwrap());
+        assert_eq!(scene.relays.note_failed(RELAY, newer, "no", 0.5).await.unwrap(), None);
+        let notice = scene.notice().await;
+        assert_eq!((notice.told_seq, notice.failures, notice.last_error), (Some(2), 0, None));
     }
 
     #[tokio::test]
@@ -156,7 +226,7 @@ mod tests {
         let mut pauses = Vec::new();
         for failures in 1..=7 {
             let claim = scene.relays.claim(RELAY, INTERVAL).await.unwrap().unwrap();
-            let pause = scene.relays.note_failed(RELAY, claim, "no", 0.5).await.unwrap();
+            let pause = scene.relays.note_failed(RELAY, claim, "no", 0.5).await.unwrap().unwrap();
             assert_eq!(scene.notice().await.failures, failures);
             assert_eq!(scene.relays.list_due(&[RELAY, other]).await.unwrap(), [other]);
             pauses.push(pause.as_secs() / 60);
@@ -167,7 +237,7 @@ mod tests {
         let notice = scene.notice().await;
         assert!(notice.is_resting() && notice.last_error.as_deref() == Some("no") && notice.failed_at.is_some());
         let claim = scene.relays.claim(RELAY, INTERVAL).await.unwrap().unwrap();
-        scene.relays.note_told(RELAY, claim.seq, INTERVAL).await.unwrap();
+        assert!(scene.relays.note_told(RELAY, claim, INTERVAL).await.unwrap());
         let notice = scene.notice().await;
         assert!(!notice.is_resting() && notice.failures == 0 && notice.last_error.is_none());
         assert_eq!(notice.told_seq, Some(1));
@@ -175,9 +245,9 @@ mod tests {
 
     #[test]
     fn pauses_differ() {
-        let claim = Claim { seq: 1, failures: 0 };
+        let claim = Claim { number: 1, seq: 1, failures: 0 };
         assert!(claim.pause(0.0) < claim.pause(1.0));
-        let resting = Claim { seq: 1, failures: 100 };
+        let resting = Claim { failures: 100, ..claim };
         assert!(resting.pause(0.0) < resting.pause(1.0));
     }
 }

@@ -36,76 +36,89 @@ pub(super) async fn list_due(conn: &mut PgConnection, names: &[&str]) -> sqlx::R
     .await
 }
 
-/// Leaves a relay alone for so long, if it may be told now.
+/// Leaves a relay alone for so long, if it is due to be told now, by the same conditions.
 pub(super) async fn claim(conn: &mut PgConnection, name: &str, interval: Duration) -> sqlx::Result<Option<Claim>> {
     let row = sqlx::query!(
         r#"
-            UPDATE crawl_notice n SET next_at = clock_timestamp() + make_interval(secs => $2)
+            UPDATE crawl_notice n SET
+                next_at = clock_timestamp() + make_interval(secs => $2), claim = n.claim + 1,
+                claimed_at = clock_timestamp()
             FROM sequencer s
-            WHERE n.relay = $1 AND n.next_at <= clock_timestamp()
-            RETURNING s.last_seq AS seq, n.failures
+            WHERE n.relay = $1 AND n.next_at <= clock_timestamp() AND s.last_seq > 0
+                AND (
+                    n.told_seq IS DISTINCT FROM s.last_seq
+                    OR n.told_at < (SELECT max(w.started_at) FROM worker_lease w)
+                )
+            RETURNING n.claim AS number, s.last_seq AS seq, n.failures
         "#,
         name,
         interval.as_secs_f64(),
     )
     .fetch_optional(conn)
     .await?;
-    Ok(row.map(|row| Claim { seq: row.seq, failures: row.failures.try_into().unwrap_or(0) }))
+    Ok(row.map(|row| Claim { number: row.number, seq: row.seq, failures: row.failures.try_into().unwrap_or(0) }))
 }
 
 /// Leaves a relay alone for so long, whether or not it may be told now.
 pub(super) async fn claim_now(conn: &mut PgConnection, name: &str, interval: Duration) -> sqlx::Result<Claim> {
     let row = sqlx::query!(
         r#"
-            INSERT INTO crawl_notice AS n (relay, next_at)
-            VALUES ($1, clock_timestamp() + make_interval(secs => $2))
-            ON CONFLICT (relay) DO UPDATE SET next_at = excluded.next_at
-            RETURNING (SELECT last_seq FROM sequencer) AS "seq!", n.failures
+            INSERT INTO crawl_notice AS n (relay, next_at, claim, claimed_at)
+            VALUES ($1, clock_timestamp() + make_interval(secs => $2), 1, clock_timestamp())
+            ON CONFLICT (relay) DO UPDATE SET
+                next_at = excluded.next_at, claim = n.claim + 1, claimed_at = excluded.claimed_at
+            RETURNING n.claim AS number, (SELECT last_seq FROM sequencer) AS "seq!", n.failures
         "#,
         name,
         interval.as_secs_f64(),
     )
     .fetch_one(conn)
     .await?;
-    Ok(Claim { seq: row.seq, failures: row.failures.try_into().unwrap_or(0) })
+    Ok(Claim { number: row.number, seq: row.seq, failures: row.failures.try_into().unwrap_or(0) })
 }
 
-pub(super) async fn upsert_told(conn: &mut PgConnection, name: &str, seq: i64, interval: Duration) -> sqlx::Result<()> {
-    let upsert = sqlx::query!(
-        r#"
-            INSERT INTO crawl_notice AS n (relay, told_at, told_seq, next_at)
-            VALUES ($1, clock_timestamp(), $2, clock_timestamp() + make_interval(secs => $3))
-            ON CONFLICT (relay) DO UPDATE SET
-                told_at = excluded.told_at, told_seq = excluded.told_seq, next_at = excluded.next_at,
-                failures = 0, last_error = NULL
-        "#,
-        name,
-        seq,
-        interval.as_secs_f64(),
-    );
-    upsert.execute(conn).await?;
-    Ok(())
-}
-
-pub(super) async fn update_failed(
+/// False if the relay has been claimed again since: then nothing is noted.
+pub(super) async fn update_told(
     conn: &mut PgConnection,
     name: &str,
-    reason: &str,
-    pause: Duration,
-) -> sqlx::Result<()> {
+    claim: Claim,
+    interval: Duration,
+) -> sqlx::Result<bool> {
     let update = sqlx::query!(
         r#"
             UPDATE crawl_notice SET
-                failures = failures + 1, failed_at = clock_timestamp(), last_error = $2,
-                next_at = clock_timestamp() + make_interval(secs => $3)
-            WHERE relay = $1
+                told_at = claimed_at, told_seq = $3, next_at = clock_timestamp() + make_interval(secs => $4),
+                failures = 0, last_error = NULL
+            WHERE relay = $1 AND claim = $2
         "#,
         name,
+        claim.number,
+        claim.seq,
+        interval.as_secs_f64(),
+    );
+    Ok(update.execute(conn).await?.rows_affected() > 0)
+}
+
+/// False if the relay has been claimed again since: then nothing is noted.
+pub(super) async fn update_failed(
+    conn: &mut PgConnection,
+    name: &str,
+    claim: Claim,
+    (reason, pause): (&str, Duration),
+) -> sqlx::Result<bool> {
+    let update = sqlx::query!(
+        r#"
+            UPDATE crawl_notice SET
+                failures = failures + 1, failed_at = clock_timestamp(), last_error = $3,
+                next_at = clock_timestamp() + make_interval(secs => $4)
+            WHERE relay = $1 AND claim = $2
+        "#,
+        name,
+        claim.number,
         reason,
         pause.as_secs_f64(),
     );
-    update.execute(conn).await?;
-    Ok(())
+    Ok(update.execute(conn).await?.rows_affected() > 0)
 }
 
 pub(super) async fn list_notices(conn: &mut PgConnection, names: &[&str]) -> sqlx::Result<Vec<Notice>> {

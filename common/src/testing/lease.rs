@@ -23,6 +23,25 @@ pub async fn lapse_lease(pool: &PgPool, name: &str) {
     update.execute(pool).await.expect("an update");
 }
 
+/// Ends the leases of all workers, as if Postgres had not heard of them for long.
+///
+/// # Panics
+/// If Postgres refuses.
+pub async fn lapse_leases(pool: &PgPool) {
+    let update = sqlx::query!("UPDATE worker_lease SET expires_at = clock_timestamp()");
+    update.execute(pool).await.expect("an update");
+}
+
+/// How many workers have a lease.
+///
+/// # Panics
+/// If Postgres refuses.
+pub async fn live_workers(pool: &PgPool) -> i64 {
+    let query =
+        sqlx::query_scalar!(r#"SELECT count(*) AS "count!" FROM worker_lease WHERE expires_at > clock_timestamp()"#);
+    query.fetch_one(pool).await.expect("a row")
+}
+
 /// Lets the claims of all jobs run out, though the leases of their workers last.
 ///
 /// # Panics

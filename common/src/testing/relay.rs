@@ -66,6 +66,8 @@ struct Known {
     host: Option<Value>,
     /// Status of accounts by DID; the others it does not know. The empty text is for active ones.
     accounts: BTreeMap<Did, &'static str>,
+    /// What comes to its ears after it was asked about an account.
+    news: BTreeMap<Did, &'static str>,
     /// How often it was asked about an account.
     asked: usize,
 }
@@ -121,6 +123,11 @@ impl FakeRelay {
         self.relay.known().accounts.insert(did.clone(), status);
     }
 
+    /// What it says of an account from the second time on that it is asked: it hears of it only then.
+    pub fn hear_once_asked(&self, did: &Did, status: &'static str) {
+        self.relay.known().news.insert(did.clone(), status);
+    }
+
     /// How often it was asked about an account.
     pub fn asked(&self) -> usize {
         self.relay.known().asked
@@ -148,6 +155,16 @@ impl Drop for FakeRelay {
 impl Relay {
     fn known(&self) -> MutexGuard<'_, Known> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Known {
+    fn tell_of(&mut self, did: &Did) -> Option<&'static str> {
+        let status = self.accounts.get(did).copied();
+        if let Some(news) = self.news.remove(did) {
+            self.accounts.insert(did.clone(), news);
+        }
+        status
     }
 }
 
@@ -206,7 +223,7 @@ async fn repo_status(State(relay): State<Arc<Relay>>, Query(query): Query<BTreeM
         return answer;
     }
     let did: Option<Did> = query.get("did").and_then(|did| did.parse().ok());
-    let status = did.as_ref().and_then(|did| relay.known().accounts.get(did).copied());
+    let status = did.as_ref().and_then(|did| relay.known().tell_of(did));
     match status {
         None => refusal(StatusCode::NOT_FOUND, "RepoNotFound", "account not found"),
         Some("") => Json(json!({ "did": did, "active": true })).into_response(),

@@ -16,7 +16,7 @@ pub async fn age_notices(pool: &PgPool, by: Duration) {
             )
             UPDATE crawl_notice SET
                 next_at = next_at - make_interval(secs => $1), told_at = told_at - make_interval(secs => $1),
-                failed_at = failed_at - make_interval(secs => $1)
+                claimed_at = claimed_at - make_interval(secs => $1), failed_at = failed_at - make_interval(secs => $1)
         "#,
         by.as_secs_f64(),
     );

@@ -44,7 +44,7 @@ impl Scene {
 
     /// Exit code and the one object.
     async fn json(&self) -> (i32, Value) {
-        let ended = self.status(&["--json"]).await;
+        let ended = self.status(&["--json", "--again-after", "0"]).await;
         let [object] = &ended.json()[..] else { panic!("{ended:?}") };
         (ended.code, object.clone())
     }

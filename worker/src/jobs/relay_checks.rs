@@ -8,7 +8,7 @@ use futures_util::FutureExt as _;
 use futures_util::future::join_all;
 use tracing::{info, warn};
 
-use crate::relay::{Checker, Plan, Whose};
+use crate::relay::{Checker, Plan, SECOND_LOOK, Whose};
 use crate::runner::{Context, Report, Schedule};
 
 /// Soon enough to learn in time that a relay leaves accounts out, seldom enough to be no burden to it.
@@ -40,6 +40,7 @@ async fn check(context: &Context, relay: &Relay) -> anyhow::Result<bool> {
         sequencer: context.sequencer.clone(),
         clock: context.clock.clone(),
         limits: settings.account_limits.clone(),
+        second_look: SECOND_LOOK,
     };
     let plan = Plan { whose: Whose::Some(settings.sample), per_second: PER_SECOND, progress: &|_, _| {} };
     let check = checker.check(relay, &plan).await?;

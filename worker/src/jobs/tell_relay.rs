@@ -2,10 +2,16 @@
 
 use std::time::Duration;
 
+use common::db::Error;
 use common::relay::{Relay, TellRelay};
+use tokio::time::sleep;
 use tracing::{debug, info, warn};
 
 use crate::runner::{Context, JobError, Run};
+
+/// How often Postgres is asked to take an outcome, and the pause in between: within what the job's limit leaves.
+const NOTE_TRIES: u32 = 4;
+const NOTE_PAUSE: Duration = Duration::from_secs(3);
 
 impl Run for TellRelay {
     const LIMIT: Duration = Duration::from_mins(1);
@@ -22,17 +28,34 @@ impl Run for TellRelay {
             debug!(relay = relay.name, "told by somebody else");
             return Ok(());
         };
-        match context.relay_client.request_crawl(&relay.url).await {
+        let answer = context.relay_client.request_crawl(&relay.url).await;
+        match answer {
             Ok(_) => {
                 info!(relay = relay.name, seq = claim.seq, "the relay knows that there is something to read");
-                context.relays.note_told(&relay.name, claim.seq, interval).await.map_err(JobError::retry)
+                note(|| context.relays.note_told(&relay.name, claim, interval)).await?;
             }
             Err(refusal) => {
-                let noted = context.relays.note_failed(&relay.name, claim, &refusal.to_string(), rand::random()).await;
-                let pause = noted.map_err(JobError::retry)?;
+                let (reason, chance) = (refusal.to_string(), rand::random());
+                let pause = note(|| context.relays.note_failed(&relay.name, claim, &reason, chance)).await?;
                 warn!(relay = relay.name, ?pause, "the relay does not accept: {refusal}");
-                Ok(())
             }
         }
+        Ok(())
     }
+}
+
+/// Notes an outcome, with some patience: the job cannot do so when it is tried again, for it must not tell the relay again
+/// to know it.
+async fn note<T, F>(noting: impl Fn() -> F) -> Result<T, JobError>
+where
+    F: Future<Output = Result<T, Error>>,
+{
+    for _ in 1..NOTE_TRIES {
+        match noting().await {
+            Ok(noted) => return Ok(noted),
+            Err(error) => warn!(%error, "cannot note what came of telling a relay; trying again"),
+        }
+        sleep(NOTE_PAUSE).await;
+    }
+    noting().await.map_err(JobError::retry)
 }

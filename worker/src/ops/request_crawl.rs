@@ -94,7 +94,7 @@ impl Asker<'_> {
         let answer = self.client.request_crawl(&relay.url).await;
         let noted = match (claim, &answer) {
             (None, _) => Ok(()),
-            (Some(claim), Ok(_)) => relays.note_told(name, claim.seq, interval).await,
+            (Some(claim), Ok(_)) => relays.note_told(name, claim, interval).await.map(drop),
             (Some(claim), Err(refusal)) => {
                 relays.note_failed(name, claim, &refusal.to_string(), rand::random()).await.map(drop)
             }

@@ -10,9 +10,9 @@ use common::config::AccountLimits;
 use common::relay::{Check, Difference, HostStatus, Relay, Survey};
 use common::sequencer::Sequencer;
 use futures_util::{StreamExt as _, stream};
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{MissedTickBehavior, interval, sleep};
 
-use super::client::{Host, Refusal, RelayClient};
+use super::client::{Host, Refusal, RelayClient, Repo};
 
 /// Accounts that are read at once.
 const PAGE: u16 = 500;
@@ -22,6 +22,8 @@ const AT_ONCE: usize = 8;
 const PATIENCE: u32 = 5;
 /// A relay need not have taken in what was made since.
 const SETTLED: Duration = Duration::from_mins(10);
+/// Longer than an event is on its way to a relay that keeps up.
+pub const SECOND_LOOK: Duration = Duration::from_secs(15);
 
 /// Asks relays, and holds what they say against what is so.
 #[derive(Clone, Debug)]
@@ -36,6 +38,8 @@ pub struct Checker {
     pub clock: Clock,
     /// What relays allow.
     pub limits: AccountLimits,
+    /// How long after a look at an account that seems to differ a relay is asked again: [`SECOND_LOOK`].
+    pub second_look: Duration,
 }
 
 /// Which accounts a relay is asked about.
@@ -110,6 +114,9 @@ impl Checker {
     }
 
     /// Asks about each of these accounts; false if the relay stopped answering.
+    ///
+    /// A change of an account that has only just been made is still on its way to the relay, and no fault of it. So what an
+    /// event on its way could explain is looked at once more, some time later, and counts if it is so again.
     async fn ask_about(
         &self,
         relay: &Relay,
@@ -117,6 +124,37 @@ impl Checker {
         accounts: Vec<AccountDetails>,
         survey: &mut Survey,
     ) -> anyhow::Result<bool> {
+        let first = self.ask_each(relay, plan, accounts, survey).await?;
+        let mut doubtful = Vec::new();
+        for Finding { account, difference } in first.findings {
+            match difference {
+                Some(difference) if may_be_on_its_way(difference) => doubtful.push(account),
+                difference => survey.add(&account.did, difference),
+            }
+        }
+        if doubtful.is_empty() || !first.goes_on {
+            return Ok(first.goes_on);
+        }
+        sleep(self.second_look).await;
+        let mut accounts = Vec::new();
+        for account in doubtful {
+            accounts.extend(self.accounts.find_details(&account.did).await.context("cannot read an account")?);
+        }
+        let second = self.ask_each(relay, plan, accounts, survey).await?;
+        for Finding { account, difference } in second.findings {
+            survey.add(&account.did, difference);
+        }
+        Ok(second.goes_on)
+    }
+
+    /// Asks about each of these accounts, until the relay stops answering. Those that changed meanwhile are left out.
+    async fn ask_each(
+        &self,
+        relay: &Relay,
+        plan: &Plan<'_>,
+        accounts: Vec<AccountDetails>,
+        survey: &mut Survey,
+    ) -> anyhow::Result<Answers> {
         let mut pace = interval(Duration::from_secs(1) / u32::from(plan.per_second.max(1)));
         pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let paced = stream::unfold((accounts.into_iter(), pace), async |(mut accounts, mut pace)| {
@@ -132,36 +170,61 @@ impl Checker {
             }
         });
         let mut answers = pin!(asked.buffer_unordered(AT_ONCE));
-        let mut silence = 0;
+        let (mut findings, mut silence) = (Vec::new(), 0);
         while let Some((account, answer)) = answers.next().await {
             match answer {
                 Ok(repo) => {
                     silence = 0;
-                    let active = account.status.is_active();
-                    let difference = match repo {
-                        Some(repo) => Difference::of(active, repo.active, repo.status.as_deref()),
-                        None => active.then_some(Difference::Missing),
-                    };
+                    let difference = difference(&account, repo);
                     if difference.is_none() || self.is_still(&account).await? {
-                        survey.add(&account.did, difference);
+                        findings.push(Finding { account, difference });
                     }
                 }
                 Err(refusal) => {
                     silence += 1;
                     note_silence(survey, &refusal);
                     if silence >= PATIENCE {
-                        return Ok(false);
+                        return Ok(Answers { findings, goes_on: false });
                     }
                 }
             }
         }
-        Ok(true)
+        Ok(Answers { findings, goes_on: true })
     }
 
     /// Whether an account is as it was when the relay was asked: it may have changed since it was read.
     async fn is_still(&self, account: &Account) -> anyhow::Result<bool> {
         let now = self.accounts.find_details(&account.did).await.context("cannot read an account")?;
         Ok(now.is_some_and(|now| now.account.status == account.status))
+    }
+}
+
+/// What a relay said of an account.
+struct Finding {
+    account: Account,
+    difference: Option<Difference>,
+}
+
+/// What a relay said of some accounts.
+struct Answers {
+    findings: Vec<Finding>,
+    /// False if it stopped answering.
+    goes_on: bool,
+}
+
+fn difference(account: &Account, repo: Option<Repo>) -> Option<Difference> {
+    let active = account.status.is_active();
+    match repo {
+        Some(repo) => Difference::of(active, repo.active, repo.status.as_deref()),
+        None => active.then_some(Difference::Missing),
+    }
+}
+
+/// Whether a relay may only not have heard yet. What it does of its own accord does not change with what it hears.
+fn may_be_on_its_way(difference: Difference) -> bool {
+    match difference {
+        Difference::Missing | Difference::Closed | Difference::Open | Difference::Desynchronized => true,
+        Difference::Throttled | Difference::Moderated => false,
     }
 }
 

@@ -11,6 +11,6 @@ mod metrics;
 #[cfg(test)]
 mod tests;
 
-pub use check::{Checker, Plan, Whose};
+pub use check::{Checker, Plan, SECOND_LOOK, Whose};
 pub use client::{Host, Limits, Refusal, RelayClient, Repo};
 pub use metrics::write as write_metrics;

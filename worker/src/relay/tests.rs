@@ -101,6 +101,7 @@ impl Scene {
             sequencer: Sequencer::new(&db.pool()),
             clock: Clock::system(),
             limits: AccountLimits::default(),
+            second_look: Duration::ZERO,
         };
         Self { db, relay, checker }
     }
@@ -157,6 +158,30 @@ async fn accounts_made_just_now_are_not_missing() {
         let check = scene.check(whose).await;
         assert_eq!((check.survey.answered, check.warnings().len()), (1, 0));
     }
+}
+
+/// What was changed just now, a relay has not heard of when it is asked for the first time.
+#[tokio::test]
+async fn what_a_relay_has_not_heard_of_yet_is_looked_at_twice() {
+    let names = ["closed.test", "opened.test", "late.test", "wrong.test", "throttled.test"];
+    let scene = Scene::start(&names).await;
+    seed::set_deactivated(&scene.db.pool(), did("closed.test").as_str(), true).await;
+    scene.relay.set_host(json!({"status": "active"}));
+    for (name, status) in [
+        ("closed.test", ""),
+        ("opened.test", "deactivated"),
+        ("wrong.test", "deleted"),
+        ("throttled.test", "throttled"),
+    ] {
+        scene.relay.set_account(&did(name), status);
+    }
+    for (name, status) in [("closed.test", "deactivated"), ("opened.test", ""), ("late.test", "")] {
+        scene.relay.hear_once_asked(&did(name), status);
+    }
+    let check = scene.check(Whose::All).await;
+    let expected = [(Difference::Throttled, 1), (Difference::Closed, 1)];
+    assert_eq!(check.survey.differences.into_iter().collect::<Vec<_>>(), expected);
+    assert_eq!((check.survey.answered, scene.relay.asked()), (5, 5 + 4));
 }
 
 #[tokio::test]

@@ -132,7 +132,8 @@ impl Runner {
 
     /// Works until `stop` fires; what runs then has `grace` to end.
     pub async fn run(self, stop: CancellationToken, grace: Duration) {
-        while let Some(Some(worker)) = stop.run_until_cancelled(self.enter()).await {
+        let mut lost = None;
+        while let Some(Some(worker)) = stop.run_until_cancelled(self.enter(lost)).await {
             self.monitor.set_ready(true);
             let mut running = JoinSet::new();
             let mut lease = std::pin::pin!(lease::keep(&self.jobs, worker));
@@ -152,18 +153,34 @@ impl Runner {
                 }
             }
             running.shutdown().await;
-            // If it cannot leave, its lease runs out.
-            let _ = timeout(LEAVE_LIMIT, self.jobs.leave(worker)).await;
+            lost = match pause {
+                Pause::LeaseLost => Some(worker),
+                Pause::Stopped => {
+                    self.leave(worker).await;
+                    None
+                }
+            };
+        }
+        if let Some(worker) = lost {
+            self.leave(worker).await;
         }
     }
 
-    /// Enters this worker, as soon as Postgres allows.
-    async fn enter(&self) -> Option<Worker> {
+    /// Takes this worker off the list. If it cannot leave, its lease runs out.
+    async fn leave(&self, worker: Worker) {
+        let _ = timeout(LEAVE_LIMIT, self.jobs.leave(worker)).await;
+    }
+
+    /// Enters this worker, as soon as Postgres allows; in the place of the one whose lease it lost, if it has.
+    async fn enter(&self, lost: Option<Worker>) -> Option<Worker> {
         let names = self.names();
         loop {
             let entered = async {
                 self.jobs.ensure_schedules(&names).await?;
-                self.jobs.enter(&self.name).await
+                match lost {
+                    Some(lost) => self.jobs.enter_again(&self.name, lost).await,
+                    None => self.jobs.enter(&self.name).await,
+                }
             };
             match entered.await {
                 Ok(worker) => return Some(worker),

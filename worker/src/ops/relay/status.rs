@@ -1,5 +1,7 @@
 //! `pds-worker relay status`.
 
+use std::time::Duration;
+
 use anyhow::Context as _;
 use clap::Args;
 use common::account::Accounts;
@@ -13,7 +15,7 @@ use url::Url;
 use super::super::console::{self, Console};
 use super::super::{Outcome, database};
 use super::{print, request};
-use crate::relay::{Checker, Plan, RelayClient, Whose};
+use crate::relay::{Checker, Plan, RelayClient, SECOND_LOOK, Whose};
 
 /// Relays that are asked at once.
 const AT_ONCE: usize = 8;
@@ -35,6 +37,9 @@ pub struct Arguments {
     /// Ask each relay about so many accounts a second: relays have limits.
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..=1000))]
     per_second: u16,
+    /// After so many seconds ask again about accounts that seem to differ: it takes a relay some time to hear of a change.
+    #[arg(long, value_name = "SECONDS", default_value_t = SECOND_LOOK.as_secs())]
+    again_after: u64,
     /// Print a letter to the operators of each relay that allows too few accounts, with what was found.
     #[arg(long, conflicts_with = "json")]
     letter: bool,
@@ -55,6 +60,7 @@ pub(super) async fn run(arguments: &Arguments) -> anyhow::Result<Outcome> {
         sequencer: Sequencer::new(&pool),
         clock: Clock::system(),
         limits: config.relay.account_limits.clone(),
+        second_look: Duration::from_secs(arguments.again_after),
     };
     let checks = check_all(&checker, &relays, arguments).await?;
     let names: Vec<&str> = relays.iter().map(|relay| relay.name.as_str()).collect();
