@@ -6,10 +6,10 @@ use std::sync::Arc;
 use axum::extract::Request;
 use common::clock::Clock;
 use common::config::Config;
-use common::rate_limit::{Limit, RateLimits, Subject};
+use common::rate_limit::{Limit, RateLimits};
 use common::telemetry::metrics::{Counter, Exposition};
 
-use super::admission::{Admission, Caller};
+use super::admission::{Admission, Caller, Client, Visit};
 use super::exempt::Exemptions;
 use super::table::{self, By, Due, Row};
 use crate::http::ClientIp;
@@ -130,23 +130,23 @@ fn rules(points: &BTreeMap<String, u32>) -> Result<BTreeMap<&'static str, Arc<Li
 }
 
 impl Gate {
-    /// Lets a request in, or refuses it. What comes of it goes through [`Admission::settle`].
+    /// Lets a request in, or refuses it. What comes of it goes through [`Visit::settle`].
     ///
     /// What counts by the address only is charged here, before anything else is looked at. Of the rest, whoever works the
-    /// request out charges it as soon as it knows the caller or the input.
+    /// request out charges it as soon as it knows the caller or the input; the visit charges it if nobody does.
     ///
     /// # Errors
     /// 429 if a limit is used up.
-    pub(crate) async fn enter(&self, request: &mut Request, headers: &ResponseHeaders) -> Result<Admission, XrpcError> {
-        let Some(method) = &self.0 else { return Ok(Admission::default()) };
-        let Some(admission) = method.admit(request, headers)? else { return Ok(Admission::default()) };
+    pub(crate) async fn enter(&self, request: &mut Request, headers: &ResponseHeaders) -> Result<Visit, XrpcError> {
+        let Some(method) = &self.0 else { return Ok(Visit::new(Admission::default())) };
+        let Some(admission) = method.admit(request, headers)? else { return Ok(Visit::new(Admission::default())) };
         if method.due == Due::AtOnce {
             admission.charge(Caller::Nobody, method.cost).await?;
         } else {
             admission.foresee()?;
             request.extensions_mut().insert(admission.clone());
         }
-        Ok(admission)
+        Ok(Visit::new(admission))
     }
 }
 
@@ -158,7 +158,7 @@ impl MethodLimits {
         if shared.exemptions.apply(request.headers(), ip) {
             return Ok(None);
         }
-        Ok(Some(Admission::new(Arc::clone(self), Subject::address(ip), headers.clone())))
+        Ok(Some(Admission::new(Arc::clone(self), Client::new(ip), headers.clone())))
     }
 
     pub(super) fn windows(&self) -> &RateLimits {

@@ -1,13 +1,16 @@
 //! What clients meet at the limits of one server, which counts for itself.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
+use axum::body::Body;
+use axum::extract::{ConnectInfo, Request};
 use common::config::Config;
 use serde_json::{Value, json};
 
 use super::table::{self, Due};
 use crate::testing::{PASSWORD, Reply, TestAccount, TestApi};
-use crate::xrpc::{self, Method};
+use crate::xrpc::{self, Method, ResponseHeaders};
 use crate::{Overrides, Pds};
 
 const DESCRIBE_SERVER: &str = "com.atproto.server.describeServer";
@@ -196,6 +199,105 @@ async fn passwords_are_guessed_by_name_and_address_together_and_apart() {
     assert_eq!(passes(async || reset("Alice@mail.test", "192.0.2.9").await).await, 1, "three for a mailbox");
     assert!(!is_limited(&reset("bob@mail.test", "192.0.2.8").await));
     assert!(is_limited(&reset("carol@mail.test", "192.0.2.8").await));
+}
+
+/// Strangers use up what a name has, and its owner is still let in, from where they signed in to it lately.
+#[tokio::test]
+async fn strangers_do_not_keep_an_owner_out() {
+    let points = [("create-session-5min", 3), ("login-name-5min", 3), ("login-address-5min", MANY)];
+    let api = limited(&points, |_| {}).await;
+    let alice = api.create_account("alice").await;
+    let (home, mut strangers) = ("2001:db8:1:2::1", (1..).map(|turn| format!("192.0.2.{turn}")));
+    let sign_in = async |name: &str, password: &str, client: &str| {
+        let input = json!({ "identifier": name, "password": password });
+        let reply = api.call(method(CREATE_SESSION)).header(FORWARDED, client).json(&input).send().await;
+        reply.status.as_u16()
+    };
+    assert_eq!(sign_in("alice.test", PASSWORD, home).await, 200);
+    for name in ["alice.test", alice.did.as_str(), "alice@mail.test", "nobody.test"] {
+        let mut refused = 0;
+        while refused < 2 {
+            refused += u32::from(sign_in(name, "wrong", &strangers.next().unwrap()).await == 429);
+        }
+        // By whatever name, from anywhere in the network; but not without end, nor from anywhere else.
+        let known = name != "nobody.test";
+        assert_eq!(sign_in(name, PASSWORD, "2001:db8:1:2:ffff::").await == 200, known, "{name}");
+        assert_eq!(sign_in(name, PASSWORD, "2001:db8:1:3::1").await, 429, "{name}");
+    }
+    let name = alice.did.as_str();
+    while sign_in(name, "wrong", home).await == 401 {}
+    assert_eq!(sign_in(name, PASSWORD, home).await, 429, "guessing from there has its limit, too");
+    let input = json!({ "did": alice.did, "password": PASSWORD, "token": "" });
+    let delete = async |client: &str| {
+        let call = api.call(method("com.atproto.server.deleteAccount")).header(FORWARDED, client);
+        call.json(&input).send().await.status.as_u16()
+    };
+    let elsewhere = strangers.next().unwrap();
+    assert_eq!(delete(&elsewhere).await, 429);
+
+    // A month later the address is not known any more.
+    api.clock.advance(common::session::ADDRESS_MEMORY);
+    while sign_in("alice.test", "wrong", &strangers.next().unwrap()).await != 429 {}
+    assert_eq!(sign_in("alice.test", PASSWORD, home).await, 429);
+}
+
+/// What is refused, but may come of an owner, costs questions to Postgres: whoever asks pays.
+#[tokio::test]
+async fn nobody_is_looked_up_for_free() {
+    let api = limited(&[("login-name-5min", 1), ("login-address-5min", 3)], |_| {}).await;
+    let sign_in = async || {
+        let input = json!({ "identifier": "alice.test", "password": "wrong" });
+        api.call(method(CREATE_SESSION)).header(FORWARDED, "192.0.2.1").json(&input).send().await
+    };
+    let mut policies = Vec::new();
+    for _ in 0..5 {
+        policies.push(told(&sign_in().await).unwrap()[0].clone());
+    }
+    assert_eq!(policies, ["1", "1", "1", "3", "3"], "first the name is used up, then the address");
+}
+
+#[tokio::test]
+async fn who_has_many_networks_has_not_as_many_points() {
+    let api = limited(&[("global", 3)], |_| {}).await;
+    let from = async |client: String| {
+        let reply = api.call(method(DESCRIBE_SERVER)).header(FORWARDED, &client).send().await;
+        (is_limited(&reply), told(&reply).unwrap()[0].clone())
+    };
+    for network in 0..16 {
+        for turn in 0..3 {
+            let (limited, _) = from(format!("2001:db8:1:{network:x}::{turn:x}")).await;
+            assert!(!limited, "{network} {turn}");
+        }
+    }
+    assert_eq!(from("2001:db8:1:ffff::1".to_owned()).await, (true, "48".to_owned()));
+    assert_eq!(from("2001:db8:2:ffff::1".to_owned()).await, (false, "3".to_owned()), "another site");
+}
+
+/// As a server does with a request whose client went away before its input was there, it drops what was let in.
+#[tokio::test]
+async fn what_its_client_drops_is_charged_as_well() {
+    let api = limited(&[("global", MANY), ("login-address-5min", MANY)], |_| {}).await;
+    let gate = api.app().limits.gate(Some(CREATE_SESSION));
+    let dropped = async || {
+        let mut request = Request::builder().header(FORWARDED, "192.0.2.1").body(Body::empty()).unwrap();
+        request.extensions_mut().insert(ConnectInfo(SocketAddr::from(([127, 0, 0, 1], 4000))));
+        drop(gate.enter(&mut request, &ResponseHeaders::default()).await.unwrap());
+    };
+    for _ in 0..3 {
+        dropped().await;
+    }
+    let used = async || {
+        let call = api.call(method(DESCRIBE_SERVER)).header(FORWARDED, "192.0.2.1");
+        MANY - told(&call.send().await).unwrap()[1].parse::<u32>().unwrap()
+    };
+    let mut asked = 1;
+    let charged = async {
+        while used().await < asked + 3 {
+            asked += 1;
+        }
+    };
+    tokio::time::timeout(Duration::from_mins(1), charged).await.expect("each is charged");
+    assert_eq!(used().await, asked + 4, "once");
 }
 
 #[tokio::test]

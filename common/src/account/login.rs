@@ -6,7 +6,7 @@ use secrecy::SecretString;
 use super::app_password::AppPasswordText;
 use super::password::Verdict;
 use super::store;
-use super::{Account, AccountStatus, Accounts, AppPassword, PasswordError, PasswordHash};
+use super::{Account, AccountId, AccountStatus, Accounts, AppPassword, PasswordError, PasswordHash};
 
 /// Longest identifier that is looked up, in bytes: that of the longest DID.
 const MAX_IDENTIFIER: usize = 2048;
@@ -66,6 +66,11 @@ impl Accounts {
         Ok(self.verify(login, password).await?.map(|(account, _)| account))
     }
 
+    /// The account that somebody means who signs in with this identifier, whatever its password.
+    pub async fn find_signing_in(&self, identifier: &str) -> sqlx::Result<Option<AccountId>> {
+        Ok(self.find_login(identifier).await?.map(|login| login.account.id))
+    }
+
     /// Compares with the main password, and stores its hash anew if that is of an older kind.
     async fn verify(
         &self,
@@ -113,7 +118,6 @@ impl Accounts {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::account::AccountId;
     use crate::account::password::outdated;
     use crate::account::scene::{World, world};
     use crate::testing::seed;

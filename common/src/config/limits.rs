@@ -49,7 +49,35 @@ impl RateLimitConfig {
             points: read_points(reader),
         }
     }
+
+    /// Refuses exempt networks of local addresses where clients are whoever connects: a proxy that nobody told of would have
+    /// one, and lift the limits for all that come through it, without a sign of it.
+    pub(super) fn check_no_proxy_is_exempt(&self, reader: &mut Reader<'_>) {
+        let local = LOCAL_NETWORKS.iter().filter_map(|network| network.parse::<IpNet>().ok());
+        let local: Vec<IpNet> = local.collect();
+        let overlap = |exempt: &IpNet| local.iter().any(|local| local.contains(exempt) || exempt.contains(local));
+        if let Some(network) = self.bypass_ips.iter().find(|network| overlap(network)) {
+            let problem = format!(
+                "has {network}, where a proxy may be, but PDS_TRUSTED_PROXIES=0 says that there is none: then nobody who comes \
+                 through one would have limits. Say how many proxies there are; or, if there are none, let your programs \
+                 send PDS_RATE_LIMIT_BYPASS_KEY"
+            );
+            reader.problem("PDS_RATE_LIMIT_BYPASS_IPS", problem);
+        }
+    }
 }
+
+/// Addresses that no client on the internet has: loopback, private and link-local ones.
+const LOCAL_NETWORKS: [&str; 8] = [
+    "127.0.0.0/8",
+    "10.0.0.0/8",
+    "172.16.0.0/12",
+    "192.168.0.0/16",
+    "169.254.0.0/16",
+    "::1/128",
+    "fc00::/7",
+    "fe80::/10",
+];
 
 fn read_points(reader: &mut Reader<'_>) -> BTreeMap<String, u32> {
     const NAME: &str = "PDS_RATE_LIMIT_POINTS";

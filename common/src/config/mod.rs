@@ -213,6 +213,9 @@ impl Config {
         let deployment = DeploymentConfig::read(reader);
         let rate_limit = RateLimitConfig::read(reader);
         check_replicas(reader, deployment.replicas, rate_limit.enabled);
+        if rate_limit.enabled && deployment.trusted_proxies == Some(0) {
+            rate_limit.check_no_proxy_is_exempt(reader);
+        }
         let config = Self {
             deployment,
             rate_limit,

@@ -266,6 +266,26 @@ fn limits_bypasses_and_a_cluster() {
 }
 
 #[test]
+fn a_proxy_that_nobody_told_of_is_not_exempt() {
+    let with_networks = |networks: &'static str, proxies: &'static str, enabled: &'static str| {
+        let settings = [
+            ("PDS_RATE_LIMITS_ENABLED", enabled),
+            ("PDS_RATE_LIMIT_BYPASS_IPS", networks),
+            ("PDS_TRUSTED_PROXIES", proxies),
+        ];
+        with(&settings).map_or_else(|error| error.problems, |_| Vec::new())
+    };
+    for networks in ["10.1.0.0/16", "0.0.0.0/0", "192.0.2.7,127.0.0.1", "::/0", "fd00::1", "172.16.0.0/11"] {
+        let found = with_networks(networks, "0", "true");
+        assert!(found.len() == 1 && found[0].starts_with("PDS_RATE_LIMIT_BYPASS_IPS has "), "{networks} {found:?}");
+        for (proxies, enabled) in [("1", "true"), ("", "true"), ("0", "false")] {
+            assert!(with_networks(networks, proxies, enabled).is_empty(), "{networks} {proxies} {enabled}");
+        }
+    }
+    assert!(with_networks("192.0.2.7,2001:db8::/32", "0", "true").is_empty());
+}
+
+#[test]
 fn a_bucket_needs_only_its_name() {
     let s3 = |more: &[(&'static str, &'static str)]| {
         let bucket = [("PDS_BLOBSTORE_DISK_LOCATION", ""), ("PDS_BLOBSTORE_S3_BUCKET", "blobs")];

@@ -59,7 +59,7 @@ impl Services {
         Ok(Self {
             accounts: Accounts::new(pool.clone()).with_email_rules(emails),
             keys: Keys::new(pool.clone(), KeyVault::from_config(&config.secrets)),
-            sessions: Sessions::new(pool.clone(), clock.clone()),
+            sessions: Sessions::new(pool.clone(), clock.clone()).with_address_memory(&config.secrets),
             resolver: DidResolver::new(pool.clone(), clock.clone(), plc.clone(), web.clone(), &config.identity),
             handle_resolver: HandleResolver::new(web, appview, &config.identity),
             tasks: TaskTracker::new(),

@@ -1,7 +1,7 @@
 //! What is counted: limits, the windows they are counted in, and what a request takes from them.
 
 use std::fmt::Display;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
 
 use data_encoding::BASE64URL_NOPAD;
@@ -22,6 +22,8 @@ const LONGEST_PLAIN: usize = 64;
 const DIGEST: usize = 16;
 /// An address of version 6 counts by its network: a customer has so many, and may use another for each request.
 const SUBJECT_PREFIX_V6: u8 = 64;
+/// Who is given more than one network is given up to 65,536 of them that begin alike.
+const SITE_PREFIX_V6: u8 = 48;
 
 /// So many points for each subject in a window of time. A window begins with the first request that is counted in it, and
 /// once it ends all points are there again.
@@ -44,11 +46,21 @@ impl Subject {
     pub fn address(ip: IpAddr) -> Self {
         match ip.to_canonical() {
             IpAddr::V4(ip) => Self(ip.to_string()),
-            IpAddr::V6(ip) => match Ipv6Net::new(ip, SUBJECT_PREFIX_V6) {
-                Ok(network) => Self(network.trunc().to_string()),
-                Err(_) => Self(ip.to_string()),
-            },
+            IpAddr::V6(ip) => Self(network(ip, SUBJECT_PREFIX_V6)),
         }
+    }
+
+    /// The site of an address of version 6: all networks that whoever has this one may have, too. One of version 4 has none.
+    pub fn site(ip: IpAddr) -> Option<Self> {
+        match ip.to_canonical() {
+            IpAddr::V4(_) => None,
+            IpAddr::V6(ip) => Some(Self(network(ip, SITE_PREFIX_V6))),
+        }
+    }
+
+    /// The text that stands for it: an address as such, what a stranger wrote as a digest.
+    pub fn as_str(&self) -> &str {
+        &self.0
     }
 
     /// A name that this server gave or checked, as a DID.
@@ -67,6 +79,10 @@ impl Subject {
     pub fn and(&self, other: &Self) -> Self {
         Self(format!("{}-{}", self.0, other.0))
     }
+}
+
+fn network(ip: Ipv6Addr, prefix: u8) -> String {
+    Ipv6Net::new(ip, prefix).map_or_else(|_| ip.to_string(), |network| network.trunc().to_string())
 }
 
 fn digest(text: &str) -> String {
@@ -221,5 +237,14 @@ mod tests {
         assert_ne!(address("2001:db8:1:2::1"), address("2001:db8:1:3::1"));
         assert_eq!(address("::ffff:192.0.2.7"), address("192.0.2.7"));
         assert_ne!(address("192.0.2.7"), address("192.0.2.8"));
+    }
+
+    #[test]
+    fn networks_of_version_6_are_of_a_site() {
+        let site = |text: &str| Subject::site(text.parse().unwrap());
+        assert_eq!(site("2001:db8:1:2::1"), site("2001:db8:1:ffff::2"));
+        assert_ne!(site("2001:db8:1:2::1"), site("2001:db8:2:2::1"));
+        assert_ne!(site("2001:db8:1::"), Some(address("2001:db8:1::")), "the first network is not the site");
+        assert_eq!((site("192.0.2.7"), site("::ffff:192.0.2.7")), (None, None));
     }
 }

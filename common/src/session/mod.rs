@@ -1,12 +1,13 @@
 //! Sessions opened with a password: their refresh tokens.
 //!
-//! Table: `refresh_token`. The tokens travel as JWTs, which `api::auth` signs and reads; kept here is which of them may still
+//! Tables: `refresh_token`, and `sign_in_address`: from where sessions were opened lately. The tokens travel as JWTs, which `api::auth` signs and reads; kept here is which of them may still
 //! be used. An access token needs no row: it is short-lived and good until it expires.
 //!
 //! Whoever opens or prolongs a session locks the account's row in share mode first. So a change of the password, which
 //! locks it alone, leaves no session behind that was being opened or prolonged meanwhile; nor does a sign-out, which does
 //! the same.
 
+mod address;
 mod store;
 #[cfg(test)]
 mod tests;
@@ -15,12 +16,15 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
+pub use address::ADDRESS_MEMORY;
+use address::AddressMarker;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
 use crate::clock::Clock;
+use crate::config::SecretsConfig;
 use crate::db::{AccountId, PgPool};
 
 /// Life of an access token.
@@ -121,12 +125,19 @@ pub struct Rotated {
 pub struct Sessions {
     pool: PgPool,
     clock: Clock,
+    marker: Option<AddressMarker>,
 }
 
 impl Sessions {
     /// Keeps sessions in `pool`'s database.
     pub fn new(pool: PgPool, clock: Clock) -> Self {
-        Self { pool, clock }
+        Self { pool, clock, marker: None }
+    }
+
+    /// The same sessions, which remember from where they were opened. Of the addresses, hashes are kept that need a secret.
+    #[must_use]
+    pub fn with_address_memory(self, secrets: &SecretsConfig) -> Self {
+        Self { marker: Some(AddressMarker::new(secrets)), ..self }
     }
 
     /// Makes a token that is good only once it is stored: with [`Sessions::start`], or with its account.
@@ -134,10 +145,19 @@ impl Sessions {
         RefreshToken { id: RefreshTokenId::generate(), expires_at: self.clock.now() + REFRESH_LIFETIME }
     }
 
-    /// Opens a session; `None` if the password is not the account's any more.
-    pub async fn start(&self, account: AccountId, opening: Opening<'_>) -> sqlx::Result<Option<RefreshToken>> {
+    /// Opens a session; `None` if the password is not the account's any more. The address that it is opened `from` is known
+    /// from now on.
+    pub async fn start(
+        &self,
+        account: AccountId,
+        opening: Opening<'_>,
+        from: Option<&str>,
+    ) -> sqlx::Result<Option<RefreshToken>> {
         let token = self.new_token();
-        let is_open = store::insert(&mut *self.pool.acquire().await?, account, &token, opening).await?;
+        let marker = from.zip(self.marker.as_ref());
+        let mark = marker.and_then(|(address, marker)| marker.mark(account, address));
+        let origin = store::Beginning { account, opening, mark: mark.as_ref(), now: self.clock.now() };
+        let is_open = store::insert(&mut *self.pool.acquire().await?, &token, &origin).await?;
         Ok(is_open.then_some(token))
     }
 
@@ -173,13 +193,7 @@ impl Sessions {
     ///
     /// Tokens still within their grace period end too, else one of them would bring the session back.
     pub async fn end(&self, id: &RefreshTokenId) -> sqlx::Result<()> {
-        let mut conn = self.pool.acquire().await?;
-        let mut transaction = conn.begin().await?;
-        // A statement of its own, so that the next one sees what was prolonged while this one waited.
-        if store::lock_owner(&mut transaction, id).await? {
-            store::delete_chain(&mut transaction, id).await?;
-        }
-        transaction.commit().await
+        store::end(&mut *self.pool.acquire().await?, id).await
     }
 }
 

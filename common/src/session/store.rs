@@ -3,33 +3,52 @@
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
+use super::address::{AddressMark, RENEWED_AFTER};
 use super::{Opening, Origin, RefreshToken, RefreshTokenId};
 use crate::db::{self, AccountId, TextColumn};
 
-/// Stores the first token of a session; false if what it is opened with is gone, or the account.
+/// How a session begins.
+#[derive(Debug)]
+pub(super) struct Beginning<'a> {
+    pub(super) account: AccountId,
+    pub(super) opening: Opening<'a>,
+    /// Stands for where it is opened from.
+    pub(super) mark: Option<&'a AddressMark>,
+    pub(super) now: DateTime<Utc>,
+}
+
+/// Stores the first token of a session, and where it was opened from; false if what it is opened with is gone, or the
+/// account.
 pub(super) async fn insert(
     conn: &mut PgConnection,
-    account: AccountId,
     token: &RefreshToken,
-    opening: Opening<'_>,
+    beginning: &Beginning<'_>,
 ) -> sqlx::Result<bool> {
-    let (hash, name) = match opening {
+    let (hash, name) = match beginning.opening {
         Opening::MainPassword { hash } => (Some(hash), None),
         Opening::AppPassword { name } => (None, Some(name)),
     };
     let insertion = sqlx::query!(
         r#"
-            INSERT INTO refresh_token (id, account_id, expires_at, app_password_name)
-            SELECT $1, owner.id, $3, $5
-            FROM (
+            WITH owner AS MATERIALIZED (
                 SELECT id FROM account WHERE id = $2 AND ($4::text IS NULL OR password_hash = $4) FOR KEY SHARE
-            ) AS owner
+            ), seen AS (
+                INSERT INTO sign_in_address (account_id, mark, signed_in_at)
+                SELECT id, $6, $7 FROM owner WHERE $6::bytea IS NOT NULL
+                ON CONFLICT (account_id, mark) DO UPDATE SET signed_in_at = excluded.signed_in_at
+                WHERE sign_in_address.signed_in_at < excluded.signed_in_at - make_interval(secs => $8)
+            )
+            INSERT INTO refresh_token (id, account_id, expires_at, app_password_name)
+            SELECT $1, id, $3, $5 FROM owner
         "#,
         token.id.as_str(),
-        account.get(),
+        beginning.account.get(),
         token.expires_at,
         hash,
         name,
+        beginning.mark.map(AddressMark::as_bytes),
+        beginning.now,
+        RENEWED_AFTER.as_secs_f64(),
     );
     match insertion.execute(conn).await {
         Ok(done) => Ok(done.rows_affected() > 0),
@@ -102,33 +121,52 @@ pub(super) async fn rotate(
     }))
 }
 
-/// Locks the account of a token, alone: no session of it is opened or prolonged now. False if there is no such token.
-pub(super) async fn lock_owner(conn: &mut PgConnection, id: &RefreshTokenId) -> sqlx::Result<bool> {
-    let owner = sqlx::query_scalar!(
-        "SELECT a.id FROM refresh_token t JOIN account a ON a.id = t.account_id WHERE t.id = $1 FOR UPDATE OF a",
-        id.as_str(),
-    );
-    Ok(owner.fetch_optional(conn).await?.is_some())
+/// Ends the session of a token. In a function, since it takes two statements: the account is locked for as long as they
+/// take, and not until an answer has come and gone.
+pub(super) async fn end(conn: &mut PgConnection, id: &RefreshTokenId) -> sqlx::Result<()> {
+    sqlx::query!("SELECT session_end_v1($1)", id.as_str()).execute(conn).await?;
+    Ok(())
 }
 
-/// Deletes a token with all that it was exchanged from and for. The caller has locked its account.
-pub(super) async fn delete_chain(conn: &mut PgConnection, id: &RefreshTokenId) -> sqlx::Result<()> {
-    sqlx::query!(
+/// Whether one of these marks is there that is not older.
+pub(super) async fn has_address(
+    conn: &mut PgConnection,
+    account: AccountId,
+    marks: &[AddressMark],
+    since: DateTime<Utc>,
+) -> sqlx::Result<bool> {
+    let marks: Vec<&[u8]> = marks.iter().map(AddressMark::as_bytes).collect();
+    sqlx::query_scalar!(
         r#"
-            WITH RECURSIVE chain AS (
-                SELECT id, account_id, next_id FROM refresh_token WHERE id = $1
-                UNION
-                SELECT t.id, t.account_id, t.next_id
-                FROM refresh_token t
-                JOIN chain c ON t.account_id = c.account_id AND (t.next_id = c.id OR t.id = c.next_id)
-            )
-            DELETE FROM refresh_token WHERE id IN (SELECT id FROM chain)
+            SELECT EXISTS (
+                SELECT FROM sign_in_address WHERE account_id = $1 AND mark = ANY ($2) AND signed_in_at > $3
+            ) AS "exists!"
         "#,
-        id.as_str(),
+        account.get(),
+        &marks as _,
+        since,
     )
-    .execute(conn)
-    .await?;
-    Ok(())
+    .fetch_one(conn)
+    .await
+}
+
+/// Deletes addresses that were not signed in from since then, the oldest first, at most `limit`; gives how many.
+pub(super) async fn delete_addresses(conn: &mut PgConnection, since: DateTime<Utc>, limit: u16) -> sqlx::Result<u64> {
+    let deletion = sqlx::query!(
+        r#"
+            DELETE FROM sign_in_address
+            WHERE (account_id, mark) IN (
+                SELECT account_id, mark FROM sign_in_address
+                WHERE signed_in_at <= $1
+                ORDER BY signed_in_at
+                LIMIT $2
+                FOR UPDATE SKIP LOCKED
+            )
+        "#,
+        since,
+        i64::from(limit),
+    );
+    Ok(deletion.execute(conn).await?.rows_affected())
 }
 
 /// Deletes every token of an account.

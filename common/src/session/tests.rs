@@ -28,7 +28,7 @@ async fn world() -> World {
 
 impl World {
     async fn start(&self) -> RefreshTokenId {
-        self.sessions.start(self.account, MAIN).await.unwrap().unwrap().id
+        self.sessions.start(self.account, MAIN, None).await.unwrap().unwrap().id
     }
 
     async fn rotate(&self, id: &RefreshTokenId) -> Option<RefreshTokenId> {
@@ -141,7 +141,7 @@ async fn exchanging_removes_the_accounts_expired_tokens() {
 async fn a_session_is_opened_only_with_what_is_there() {
     let world = world().await;
     let pool = world.db.pool();
-    let open = async |opening| world.sessions.start(world.account, opening).await.unwrap().is_some();
+    let open = async |opening| world.sessions.start(world.account, opening, None).await.unwrap().is_some();
     assert!(open(MAIN).await);
     assert!(!open(Opening::MainPassword { hash: "another" }).await, "changed meanwhile");
     assert!(!open(Opening::AppPassword { name: "phone" }).await, "revoked meanwhile");
@@ -157,7 +157,7 @@ async fn a_session_remembers_what_it_was_opened_with() {
     let world = world().await;
     for (name, privileged) in [("phone", false), ("chat", true)] {
         seed::app_password(&world.db.pool(), world.account, name, privileged).await;
-        let first = world.sessions.start(world.account, Opening::AppPassword { name }).await.unwrap().unwrap();
+        let first = world.sessions.start(world.account, Opening::AppPassword { name }, None).await.unwrap().unwrap();
         let mut id = first.id;
         for _ in 0..2 {
             let rotated = world.sessions.rotate(world.account, &id).await.unwrap().unwrap();
@@ -176,7 +176,7 @@ async fn the_sessions_of_an_app_password_end_with_it() {
     let main = world.start().await;
     seed::app_password(&world.db.pool(), world.account, "phone", false).await;
     let opening = Opening::AppPassword { name: "phone" };
-    let first = world.sessions.start(world.account, opening).await.unwrap().unwrap().id;
+    let first = world.sessions.start(world.account, opening, None).await.unwrap().unwrap().id;
     let second = world.rotate(&first).await.unwrap();
     Accounts::new(world.db.pool()).revoke_app_password(world.account, "phone").await.unwrap();
     for id in [first, second] {

@@ -19,6 +19,8 @@ use crate::harness::progress::Progress;
 
 const DESCRIBE_SERVER: &str = "com.atproto.server.describeServer";
 const CREATE_SESSION: &str = "com.atproto.server.createSession";
+const CREATE_ACCOUNT: &str = "com.atproto.server.createAccount";
+const CORRECT: &str = "correct horse";
 /// How long a condition may take to come true.
 const LIMIT: Duration = Duration::from_secs(30);
 
@@ -81,12 +83,26 @@ impl Stage {
         Ok(self.http.get(url).header("x-forwarded-for", address).send().await?)
     }
 
-    /// Tries a password at a replica, as a client at `address`; the status.
+    /// Tries a wrong password at a replica, as a client at `address`; the status.
     async fn sign_in(&self, replica: usize, name: &str, address: &str) -> Result<u16> {
+        self.sign_in_with(replica, name, "wrong", address).await
+    }
+
+    /// Tries a password at a replica, as a client at `address`; the status.
+    async fn sign_in_with(&self, replica: usize, name: &str, password: &str, address: &str) -> Result<u16> {
         let url = format!("{}/xrpc/{CREATE_SESSION}", self.replicas[replica].local_url());
         let call = self.http.post(url).header("x-forwarded-for", address);
-        let answer = call.json(&json!({ "identifier": name, "password": "wrong" })).send().await?;
+        let answer = call.json(&json!({ "identifier": name, "password": password })).send().await?;
         Ok(answer.status().as_u16())
+    }
+
+    /// Signs somebody up as `<name>.test` with the password [`CORRECT`].
+    async fn sign_up(&self, name: &str) -> Result<()> {
+        let url = format!("{}/xrpc/{CREATE_ACCOUNT}", self.replicas[0].local_url());
+        let input =
+            json!({ "handle": format!("{name}.test"), "email": format!("{name}@mail.test"), "password": CORRECT });
+        self.http.post(url).json(&input).send().await?.error_for_status()?;
+        Ok(())
     }
 
     /// A number among a replica's metrics.
@@ -188,6 +204,39 @@ async fn passwords_are_not_guessed_more_often_at_another_replica_or_from_another
         passes += usize::from(stage.sign_in(turn % 2, &format!("user{turn}.test"), address).await.unwrap() == 401);
     }
     assert_eq!(passes, 8, "with a new name each time");
+}
+
+/// Strangers with many addresses use up the limits of somebody's name, at both replicas. Its owner signs in nevertheless, from
+/// where they did so before, at either replica, and also while Redis is away.
+#[tokio::test(flavor = "multi_thread")]
+async fn strangers_keep_no_owner_out_who_comes_from_a_known_address() {
+    let (stage, mut redis) = Stage::start(&[("create-session-5min", 5), ("login-name-5min", 8)]).await;
+    stage.sign_up("alice").await.unwrap();
+    let (home, elsewhere) = ("192.0.2.1", "192.0.2.2");
+    let sign_in = async |replica: usize, address: &str| {
+        stage.sign_in_with(replica, "alice.test", CORRECT, address).await.unwrap()
+    };
+    assert_eq!(sign_in(0, home).await, 200);
+    let use_up = async || {
+        for replica in 0..2 {
+            let mut strangers = (0_u8..).map(|turn| format!("198.51.100.{turn}"));
+            while stage.sign_in(replica, "alice.test", &strangers.next().unwrap()).await.unwrap() != 429 {}
+        }
+    };
+    use_up().await;
+    for replica in 0..2 {
+        assert_eq!((sign_in(replica, home).await, sign_in(replica, elsewhere).await), (200, 429));
+    }
+    redis.server().signal(Signal::SIGKILL);
+    redis.server_mut().ended().await.unwrap();
+    for replica in 0..2 {
+        // The first request finds out.
+        assert_eq!(stage.ask(replica, elsewhere).await.unwrap().status(), 200);
+    }
+    use_up().await;
+    for replica in 0..2 {
+        assert_eq!((sign_in(replica, home).await, sign_in(replica, elsewhere).await), (200, 429));
+    }
 }
 
 /// Under load Redis is killed, comes back empty, stands still and goes on. Nobody gets an error for it; every request is

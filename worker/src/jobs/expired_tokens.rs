@@ -1,4 +1,4 @@
-//! Codes and sessions that have ended by themselves.
+//! Codes and sessions that have ended by themselves, and from where sessions were opened long ago.
 
 use std::time::Duration;
 
@@ -18,5 +18,7 @@ pub(super) const SCHEDULE: Schedule = Schedule {
 async fn run(context: Context) -> anyhow::Result<Report> {
     let codes = context.accounts.delete_expired_codes().await?;
     let tokens = context.sessions.delete_expired().await?;
-    Ok(Report { text: format!("forgot {codes} codes and {tokens} refresh tokens"), is_news: false })
+    let addresses = context.sessions.forget_addresses().await?;
+    let text = format!("forgot {codes} codes, {tokens} refresh tokens, and {addresses} addresses of sign-ins");
+    Ok(Report { text, is_news: false })
 }

@@ -3,6 +3,9 @@
 //! A service token names its issuer, this server, and the one method it is for. Its signature is checked against the
 //! issuer's DID document: against a remembered one first, and if that does not match against one that is fetched anew,
 //! for the key may have just changed. See [`ServiceToken`].
+//!
+//! Anybody can write a token that makes this server fetch the document of whomever it names. So that is done last, only for
+//! tokens of which nothing else is wrong, and the caller's address is charged for it before.
 
 mod token;
 mod uploader;
@@ -17,6 +20,7 @@ use common::identity::DidResolver;
 use http::request::Parts;
 
 use super::header::{Credentials, credentials, require_bearer};
+use crate::limit::charge_address;
 use crate::xrpc::{Method, XrpcError};
 use token::{Issuer, ServiceToken, ServiceTokenError};
 pub use uploader::UploaderAuth;
@@ -81,12 +85,14 @@ where
 }
 
 /// Checks a token for the method that is being called, of an issuer that is accepted.
+///
+/// Reference: whom it is for is looked at last. The answer to a token of which several things are wrong differs.
 async fn verify<S>(
     parts: &Parts,
     state: &S,
     token: &str,
     accepts: impl Fn(&Issuer) -> bool,
-) -> Result<Issuer, ServiceTokenError>
+) -> Result<Issuer, XrpcError>
 where
     Arc<Config>: FromRef<S>,
     Clock: FromRef<S>,
@@ -96,10 +102,11 @@ where
     let method = parts.extensions.get().map_or("", Method::nsid);
     let issuer = token.check_claims(Clock::from_ref(state).now(), method)?;
     if !accepts(&issuer) {
-        return Err(ServiceTokenError::UntrustedIssuer);
+        return Err(ServiceTokenError::UntrustedIssuer.into());
     }
-    token.check_signature(&issuer, &DidResolver::from_ref(state)).await?;
     token.check_audience(&<Arc<Config>>::from_ref(state).service.did)?;
+    charge_address(parts).await?;
+    token.check_signature(&issuer, &DidResolver::from_ref(state)).await?;
     Ok(issuer)
 }
 

@@ -176,7 +176,12 @@ async fn a_forged_or_misdirected_token_is_refused_for_what_is_wrong_first() {
             sign(&header(), &with(&claims, "iss", format!("{}#x", stranger.did)), key),
             "UntrustedIss",
         ),
-        ("other key", sign(&header(), &with(&claims, "aud", "did:web:other.test"), &other_key), "BadJwtSignature"),
+        (
+            "other service and key",
+            sign(&header(), &with(&claims, "aud", "did:web:other.test"), &other_key),
+            "BadJwtAudience",
+        ),
+        ("other key", sign(&header(), &claims, &other_key), "BadJwtSignature"),
         ("key for labels", sign(&header(), &claims, &stranger.label_key), "BadJwtSignature"),
         ("alg of another curve", sign(&with(&header(), "alg", "ES256"), &claims, key), "BadJwtSignature"),
         ("alg none", sign(&with(&header(), "alg", "none"), &claims, key), "BadJwtSignature"),
@@ -190,6 +195,36 @@ async fn a_forged_or_misdirected_token_is_refused_for_what_is_wrong_first() {
     ] {
         assert_eq!(caller(&api, &token).await, Err(format!("401 {name}")), "{what}");
     }
+}
+
+/// Whoever writes tokens in others' names has to pay for what looking their documents up costs.
+#[tokio::test]
+async fn forged_tokens_make_nobody_ask_for_documents_for_free() {
+    const UPLOAD: Method = Method::procedure("com.atproto.repo.uploadBlob");
+    let stranger = Stranger::new();
+    let api = TestApi::start_with(1, |config| {
+        config.rate_limit.enabled = true;
+        config.rate_limit.points = [("global".to_owned(), 3)].into();
+    });
+    let api = api.await;
+    let claims = with(&stranger.claims(&api), "lxm", UPLOAD.nsid());
+    let forged = |claims: &Value| sign(&header(), claims, &SigningKey::generate(&mut rand::rng()));
+    let upload = async |client: &str, claims: &Value| {
+        let call = api.call(UPLOAD).header("x-forwarded-for", client).bearer(&forged(claims));
+        call.bytes("text/plain", "x").send().await.error()
+    };
+    let elsewhere = with(&claims, "aud", "did:web:other.test");
+    assert_eq!(upload("192.0.2.1", &elsewhere).await, (401, "BadJwtAudience".to_owned()));
+    assert_eq!(api.plc.documents_served(), 0, "what is for another server is nobody's business here");
+    for _ in 0..3 {
+        assert_eq!(upload("192.0.2.2", &claims).await, (401, "BadJwtIss".to_owned()));
+    }
+    let asked = api.plc.documents_served();
+    assert!(asked > 0);
+    for _ in 0..3 {
+        assert_eq!(upload("192.0.2.2", &claims).await, (429, "RateLimitExceeded".to_owned()));
+    }
+    assert_eq!(api.plc.documents_served(), asked);
 }
 
 #[tokio::test]

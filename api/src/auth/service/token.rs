@@ -114,7 +114,7 @@ impl Issuer {
     }
 }
 
-/// A token that was taken apart. The checks go in the order of the methods, as the reference's do.
+/// A token that was taken apart.
 pub(super) struct ServiceToken<'a> {
     header: Header,
     claims: Claims,
@@ -154,6 +154,11 @@ impl<'a> ServiceToken<'a> {
         Issuer::parse(&self.claims.iss).ok_or(ServiceTokenError::Issuer)
     }
 
+    /// Checks that it is for this server, by its bare DID.
+    pub(super) fn check_audience(&self, service: &Did) -> Result<(), ServiceTokenError> {
+        if self.claims.aud == service.as_str() { Ok(()) } else { Err(ServiceTokenError::Audience) }
+    }
+
     /// Checks the signature, if need be with a key that is fetched anew.
     pub(super) async fn check_signature(
         &self,
@@ -174,11 +179,6 @@ impl<'a> ServiceToken<'a> {
     fn is_signed_by(&self, key: PublicKey) -> bool {
         self.header.alg == key.curve().jwt_algorithm()
             && key.verify_malleable(self.message.as_bytes(), &self.signature).is_ok()
-    }
-
-    /// Checks that it is for this server, by its bare DID.
-    pub(super) fn check_audience(&self, service: &Did) -> Result<(), ServiceTokenError> {
-        if self.claims.aud == service.as_str() { Ok(()) } else { Err(ServiceTokenError::Audience) }
     }
 }
 

@@ -110,7 +110,7 @@ async fn moderators_end_sessions_and_owners_do_not() {
     assert_eq!(count().await, 0);
     assert!(sessions.rotate(alice.id, &alice.refresh_token.id).await.unwrap().is_none());
     seed::app_password(&world.db.pool(), alice.id, "phone", false).await;
-    sessions.start(alice.id, Opening::AppPassword { name: "phone" }).await.unwrap().unwrap();
+    sessions.start(alice.id, Opening::AppPassword { name: "phone" }, None).await.unwrap().unwrap();
     change(&replica, &alice.did, "restore").await.unwrap();
     assert_eq!(count().await, 0);
 }

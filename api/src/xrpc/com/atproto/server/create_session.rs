@@ -8,7 +8,7 @@ use common::{
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 
-use super::{SessionOutput, SessionView};
+use super::{SessionOutput, SessionView, admit_password};
 use crate::{
     auth::{AccessScope, EvenTime, account_taken_down},
     limit::Admission,
@@ -38,12 +38,12 @@ pub async fn handle(
     admission: Admission,
     XrpcBody(input): XrpcBody<Input>,
 ) -> XrpcResult<SessionOutput> {
-    admission.charge_name(&input.identifier).await?;
+    admit_password(&app, &admission, &input.identifier).await?;
     if input.password.expose_secret().chars().count() > MAX_LOGIN_PASSWORD_CHARS {
         return Err(XrpcError::auth_required("Password too long. Consider resetting your password."));
     }
     let refusal = EvenTime::start();
-    let Some(session) = open(&app, input).await? else {
+    let Some(session) = open(&app, input, admission.address()).await? else {
         refusal.pass().await;
         return Err(XrpcError::auth_required("Invalid identifier or password"));
     };
@@ -62,7 +62,7 @@ struct Session {
 }
 
 /// Opens a session for whoever knows a password.
-async fn open(app: &AppState, input: Input) -> Result<Option<Session>, XrpcError> {
+async fn open(app: &AppState, input: Input, from: Option<&str>) -> Result<Option<Session>, XrpcError> {
     let sign_in = app.accounts.sign_in(&input.identifier, input.password).await?;
     let Some(SignIn { account, credential }) = sign_in else { return Ok(None) };
     if account.status == AccountStatus::Takendown {
@@ -80,7 +80,7 @@ async fn open(app: &AppState, input: Input) -> Result<Option<Session>, XrpcError
         }
     };
     // None if the password was changed or revoked just now.
-    let token = app.sessions.start(account.id, opening).await.map_err(XrpcError::internal)?;
+    let token = app.sessions.start(account.id, opening, from).await.map_err(XrpcError::internal)?;
     Ok(token.map(|token| Session { account, scope: origin.into(), token }))
 }
 

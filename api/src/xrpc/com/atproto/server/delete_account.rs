@@ -6,6 +6,7 @@ use common::account::{CodePurpose, MAX_LOGIN_PASSWORD_CHARS};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 
+use super::admit_password;
 use crate::{
     auth::EvenTime,
     limit::Admission,
@@ -34,7 +35,7 @@ pub async fn handle(
     admission: Admission,
     XrpcBody(input): XrpcBody<Input>,
 ) -> Result<(), XrpcError> {
-    admission.charge_name(input.did.as_str()).await?;
+    admit_password(&app, &admission, input.did.as_str()).await?;
     let unauthorized = || XrpcError::auth_required("Invalid did or password");
     if input.password.expose_secret().chars().count() > MAX_LOGIN_PASSWORD_CHARS {
         return Err(unauthorized());

@@ -39,6 +39,7 @@ use serde::Serialize;
 use crate::{
     auth::account_not_found,
     http::PreferredLanguages,
+    limit::{Admission, PasswordTry},
     state::AppState,
     xrpc::{Routes, Shared, XrpcError},
 };
@@ -132,6 +133,19 @@ impl From<AppPassword> for AppPasswordView {
         let millis = u64::try_from(password.created_at.timestamp_millis()).unwrap_or_default();
         Self { name: password.name, created_at: Datetime::from_unix_millis(millis), privileged: password.privileged }
     }
+}
+
+/// Lets somebody show a password for `name`, within the limits.
+///
+/// # Errors
+/// 429 if one is used up that counts for them.
+async fn admit_password(app: &AppState, admission: &Admission, name: &str) -> Result<(), XrpcError> {
+    let PasswordTry::IfKnown(used_up) = admission.charge_password(name).await? else { return Ok(()) };
+    // As many questions for a name that nobody has.
+    let account = app.accounts.find_signing_in(name).await.map_err(XrpcError::internal)?;
+    let address = admission.address().unwrap_or_default();
+    let is_known = app.sessions.know_address(account, address).await.map_err(XrpcError::internal)?;
+    if is_known { Ok(()) } else { Err(used_up.refuse()) }
 }
 
 /// Has a code mailed to the caller.
