@@ -2,8 +2,8 @@
 //!
 //! Table: `reserved_signing_key`. Whoever moves here asks for a key first and puts it into their DID; the statement that
 //! creates the account uses the reservation up. One that nobody comes back for is forgotten after [`RESERVED_FOR`]; sooner
-//! only if so many are asked for that there are more than [`MAX_RESERVED`]: anybody may ask, so something must give, and
-//! the oldest do.
+//! only if so many are asked for that there are more than [`MAX_RESERVED`]: anybody may ask, so something must give. Those
+//! for nobody in particular do first, since each question makes another one; then the oldest.
 
 pub(super) mod store;
 
@@ -48,15 +48,23 @@ impl Keys {
     }
 
     async fn delete_reservations(&self, kept: u32, at_once: u16) -> sqlx::Result<u64> {
-        let until = store::find_cut_off(&mut *self.pool.acquire().await?, RESERVED_FOR, kept).await?;
         let mut deleted = 0;
         loop {
-            let batch = store::delete_stale(&mut *self.pool.acquire().await?, until, at_once).await?;
+            let batch = store::delete_stale(&mut *self.pool.acquire().await?, RESERVED_FOR, at_once).await?;
             deleted += batch;
             if batch < u64::from(at_once) {
-                return Ok(deleted);
+                break;
             }
         }
+        let mut excess = store::count(&mut *self.pool.acquire().await?).await?.saturating_sub(kept.into());
+        while excess > 0 {
+            let limit = u16::try_from(excess).unwrap_or(u16::MAX).min(at_once);
+            let batch = store::delete_excess(&mut *self.pool.acquire().await?, limit).await?;
+            deleted += batch;
+            // The rest is being asked for, or used up, at this moment.
+            excess = if batch == 0 { 0 } else { excess.saturating_sub(batch) };
+        }
+        Ok(deleted)
     }
 }
 
@@ -103,6 +111,22 @@ mod tests {
         for (n, did) in dids.iter().enumerate() {
             let is_reserved = keys.find_reserved(did).await.unwrap().is_some();
             assert_eq!(is_reserved, [0, 5, 6].contains(&n), "{n}");
+        }
+    }
+
+    #[tokio::test]
+    async fn those_for_nobody_go_before_those_for_somebody() {
+        let db = TestDb::create().await;
+        let keys = Keys::new(db.pool(), KeyVault::new(SealingKey::new(&[1; 32])));
+        let alice: Did = "did:web:alice.test".parse().unwrap();
+        keys.reserve(Some(&alice)).await.unwrap();
+        let mut unnamed = Vec::new();
+        for _ in 0..4 {
+            unnamed.push(keys.reserve(None).await.unwrap().to_string().parse::<Did>().unwrap());
+        }
+        assert_eq!(keys.delete_reservations(2, 1).await.unwrap(), 3);
+        for (did, is_reserved) in [(&alice, true), (&unnamed[2], false), (&unnamed[3], true)] {
+            assert_eq!(keys.find_reserved(did).await.unwrap().is_some(), is_reserved, "{did}");
         }
     }
 

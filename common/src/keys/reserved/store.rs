@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use atproto::crypto::PublicKey;
 use atproto::syntax::Did;
-use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
 use crate::db::TextColumn;
@@ -40,37 +39,48 @@ pub(super) async fn find(conn: &mut PgConnection, did: &Did) -> sqlx::Result<Opt
     Ok(row.map(|row| SealedKey { key_id: KeyId::new(&row.kek_id), bytes: row.sealed }))
 }
 
-/// A time before which keys are to go: `age` ago, or when the newest key but `newer` was asked for, if that is later.
-pub(super) async fn find_cut_off(conn: &mut PgConnection, age: Duration, newer: u32) -> sqlx::Result<DateTime<Utc>> {
-    let cut_off = sqlx::query_scalar!(
-        r#"
-            SELECT greatest(
-                clock_timestamp() - make_interval(secs => $1),
-                (SELECT created_at FROM reserved_signing_key ORDER BY created_at DESC OFFSET $2 LIMIT 1)
-            ) AS "cut_off!"
-        "#,
-        age.as_secs_f64(),
-        i64::from(newer),
-    );
-    cut_off.fetch_one(conn).await
+/// How many keys there are.
+pub(super) async fn count(conn: &mut PgConnection) -> sqlx::Result<u64> {
+    let count = sqlx::query_scalar!(r#"SELECT count(*) AS "count!" FROM reserved_signing_key"#).fetch_one(conn).await?;
+    Ok(count.try_into().unwrap_or(0))
 }
 
-/// Deletes keys that were asked for at `until` or before, the oldest first, at most `limit`; gives how many. What somebody
-/// is asking for or using up is left alone.
-pub(super) async fn delete_stale(conn: &mut PgConnection, until: DateTime<Utc>, limit: u16) -> sqlx::Result<u64> {
+/// Deletes keys that were asked for so long ago, the oldest first, at most `limit`; gives how many. What somebody is asking
+/// for or using up is left alone.
+pub(super) async fn delete_stale(conn: &mut PgConnection, age: Duration, limit: u16) -> sqlx::Result<u64> {
     let query = sqlx::query!(
         r#"
             DELETE FROM reserved_signing_key
             WHERE did IN (
                 SELECT did
                 FROM reserved_signing_key
-                WHERE created_at <= $1
+                WHERE created_at <= clock_timestamp() - make_interval(secs => $1)
                 ORDER BY created_at
                 LIMIT $2
                 FOR UPDATE SKIP LOCKED
             )
         "#,
-        until,
+        age.as_secs_f64(),
+        i64::from(limit),
+    );
+    Ok(query.execute(conn).await?.rows_affected())
+}
+
+/// Deletes so many keys, those for nobody in particular before those for a DID, and the oldest of each first; gives how
+/// many. What somebody is asking for or using up is left alone.
+pub(super) async fn delete_excess(conn: &mut PgConnection, limit: u16) -> sqlx::Result<u64> {
+    let query = sqlx::query!(
+        r#"
+            DELETE FROM reserved_signing_key
+            WHERE did IN (
+                SELECT did
+                FROM reserved_signing_key
+                -- One for nobody is kept under its own name.
+                ORDER BY did <> public_key, created_at
+                LIMIT $1
+                FOR UPDATE SKIP LOCKED
+            )
+        "#,
         i64::from(limit),
     );
     Ok(query.execute(conn).await?.rows_affected())
