@@ -5,7 +5,7 @@ use std::io::{self, IsTerminal as _, Write as _};
 use anyhow::Context as _;
 use serde::Serialize;
 
-use crate::plain::Lines;
+use crate::plain::{self, Lines};
 
 /// Where a command's words go.
 #[derive(Clone, Copy, Debug)]
@@ -35,7 +35,7 @@ impl Console {
         writeln!(io::stdout().lock(), "{}", Lines(line)).context("cannot print")
     }
 
-    /// Prints an object for programs.
+    /// Prints an object for programs. People may look at it as well, so a terminal obeys none of it either.
     ///
     /// # Errors
     /// If nobody reads any more.
@@ -43,7 +43,7 @@ impl Console {
         if !self.json {
             return Ok(());
         }
-        let line = serde_json::to_string(object)?;
+        let line = plain::json(object)?;
         writeln!(io::stdout().lock(), "{line}").context("cannot print")
     }
 }
