@@ -9,7 +9,7 @@ use serde_json::json;
 use tokio::io::AsyncWriteExt as _;
 use tokio_tungstenite::tungstenite::Message;
 
-use super::stage::{Goodbye, Log, Replica, settings};
+use super::stage::{Goodbye, LIMIT, Log, Replica, settings};
 use crate::firehose::Settings;
 
 /// More than the buffers of any socket hold, as one statement; gives the seq of the last event.
@@ -83,17 +83,23 @@ async fn who_answers_no_ping_is_given_up_whether_there_are_events_or_not() {
     let _dead = replica.subscribe_after(0).await;
     replica.deserted().await;
     let _dead_too = replica.subscribe_after(0).await;
-    let events = async { while log.append_all(&[log.identity()]).await > 0 {} };
-    // It is counted once it has ended.
+    let total = |name: &str| {
+        let text = replica.metrics();
+        let samples = text.lines().filter(|line| line.starts_with(name));
+        samples.map(|line| line.rsplit(' ').next().unwrap().parse::<i64>().unwrap()).sum::<i64>()
+    };
+    let ended = || total("pds_firehose_subscriptions_ended_total");
+    // Each event only once the one before was sent: it must be silence that ends the second one, and not slowness.
     let both_ended = async {
-        while !replica.metrics().contains("pds_firehose_subscriptions_ended_total{reason=\"silent\"} 2\n") {
-            tokio::task::yield_now().await;
+        while ended() < 2 {
+            let newest = log.append_all(&[log.identity()]).await;
+            while ended() < 2 && total("pds_firehose_events_sent_total") < newest {
+                tokio::task::yield_now().await;
+            }
         }
     };
-    tokio::select! {
-        () = both_ended => {}
-        () = events => panic!("the events do not end"),
-    }
+    tokio::time::timeout(LIMIT, both_ended).await.expect("they are given up in time");
+    assert_eq!(total("pds_firehose_subscriptions_ended_total{reason=\"silent\"}"), 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]

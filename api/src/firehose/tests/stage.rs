@@ -24,7 +24,7 @@ use crate::http;
 use crate::state::AppState;
 
 /// How long anything here may take before the test fails.
-const LIMIT: Duration = Duration::from_secs(30);
+pub(super) const LIMIT: Duration = Duration::from_secs(30);
 /// How long a replica may take to stop.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(10);
 
