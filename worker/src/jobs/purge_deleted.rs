@@ -1,4 +1,4 @@
-//! What is left of an account that was deleted just now.
+//! What is left of deleted accounts.
 
 use std::time::Duration;
 
@@ -8,13 +8,15 @@ use tracing::info;
 use crate::runner::{Context, JobError, Run};
 
 impl Run for PurgeDeleted {
-    /// As the schedule that does the same.
+    /// A log of many millions of events is read.
     const LIMIT: Duration = Duration::from_mins(30);
 
     /// Each step notes how far it came.
     async fn run(&self, context: &Context) -> Result<(), JobError> {
         let purged = context.deleted_accounts.purge().await.map_err(JobError::retry)?;
-        info!("{purged}");
+        if !purged.is_empty() {
+            info!("{purged}");
+        }
         Ok(())
     }
 }

@@ -4,8 +4,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::jobs::{Job, Policy};
 
-/// Removes what is left of deleted accounts: of all of them, so one job that waits stands for all. `account_delete_v3`
-/// enqueues it, with an empty key. What it leaves, should it fail, the schedule finds within a minute.
+/// Removes what is left of deleted accounts: of all of them, so one job that waits stands for all, and of its one key only
+/// one runs at a time: no two read the log for the same. `account_delete_v3` enqueues it, with an empty key. What it leaves,
+/// should it fail, a schedule finds within a minute, which enqueues another.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct PurgeDeleted {}
 

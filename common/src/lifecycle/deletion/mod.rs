@@ -3,7 +3,7 @@
 //! Owns `account_deletion`. [`Lifecycle::delete`] is one short statement, `account_delete_v3`: the account, its repo, its
 //! key and its sessions are gone for everybody, the stream is told, and a row remains that says what is left to remove.
 //! The rest goes later, in steps of some milliseconds ([`DeletedAccounts::purge`]), which a worker begins at once, because the
-//! statement enqueues the job [`PurgeDeleted`], and every minute in any case:
+//! statement enqueues the job [`PurgeDeleted`]; another is enqueued every minute while anything is left:
 //!
 //! * the rows of its records, tree and references. Nothing reads them: they hang on the account's number, which is
 //!   never given again, also not to an account with the same DID.
@@ -32,6 +32,7 @@ use super::{Lifecycle, Workflows};
 use crate::audit::Actor;
 use crate::blob;
 use crate::db::{AccountId, PgPool};
+use crate::jobs;
 
 /// Some 10 ms each.
 const STEPS: Steps = Steps { rows: 2_000, events: 5_000 };
@@ -135,6 +136,16 @@ impl DeletedAccounts {
         let events = self.purge_events().await?;
         store::delete_finished(&mut *self.pool.acquire().await?).await?;
         Ok(Purged { rows, events })
+    }
+
+    /// Has a worker do this, if anything is left; whether it is.
+    pub async fn enqueue_purge(&self) -> sqlx::Result<bool> {
+        let mut conn = self.pool.acquire().await?;
+        let is_left = store::is_anything_left(&mut conn).await?;
+        if is_left {
+            jobs::enqueue(&mut conn, &PurgeDeleted {}).await?;
+        }
+        Ok(is_left)
     }
 
     async fn purge_rows(&self) -> sqlx::Result<i64> {

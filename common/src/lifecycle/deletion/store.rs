@@ -51,6 +51,12 @@ pub(super) async fn list_overdue(conn: &mut PgConnection, now: DateTime<Utc>, li
     Ok(rows.into_iter().map(|did| did.0).collect())
 }
 
+/// Whether anything is left of any deleted account.
+pub(super) async fn is_anything_left(conn: &mut PgConnection) -> sqlx::Result<bool> {
+    let query = sqlx::query_scalar!(r#"SELECT EXISTS (SELECT FROM account_deletion) AS "exists!""#);
+    query.fetch_one(conn).await
+}
+
 /// The first deleted account after `last` of which rows are left.
 pub(super) async fn find_with_rows(conn: &mut PgConnection, last: AccountId) -> sqlx::Result<Option<AccountId>> {
     let query = sqlx::query_scalar!(

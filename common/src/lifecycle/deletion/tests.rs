@@ -81,7 +81,11 @@ async fn a_deleted_account_is_gone_at_once_and_nothing_of_it_is_left() {
 
     assert_stream_is_sound(&pool).await;
     let deleted = DeletedAccounts::new(&pool);
+    assert!(deleted.enqueue_purge().await.unwrap());
+    let jobs = Jobs::new(pool.clone()).list_jobs(Filter::default(), 0, 10).await.unwrap();
+    assert_eq!(jobs.len(), 1, "the one that waits does for it");
     let purged = deleted.purge().await.unwrap();
+    assert!(!deleted.enqueue_purge().await.unwrap());
     assert!(purged.rows > 14 && purged.events > 14, "{purged}");
     assert_eq!(deleted.purge().await.unwrap(), Purged::default());
     assert_eq!(rows_of_account(&pool, alice.id).await, []);
