@@ -76,9 +76,28 @@ impl Blobs {
         let (cid, size) = (content.cid(), content.size());
         let blob = StoredBlob { cid, mime_type: mime_type.to_owned(), size };
         let quota = self.check_open(account, did, cid).await?;
-        if quota.is_limited() {
-            quota::check(&mut *self.pool.acquire().await?, account, quota, &blob).await??;
+        if !quota.is_limited() {
+            return self.store(account, did, (blob, content), quota).await;
         }
+        self.reserve(account, quota, &blob).await?;
+        let stored = self.store(account, did, (blob, content), quota).await;
+        if stored.is_err() {
+            // If this fails as well, the place comes back by itself.
+            let released = async { quota::release(&mut *self.pool.acquire().await?, account, cid).await };
+            let _: sqlx::Result<()> = released.await;
+        }
+        stored
+    }
+
+    /// Stores the object and then the row.
+    async fn store(
+        &self,
+        account: AccountId,
+        did: &Did,
+        (blob, content): (StoredBlob, Content),
+        quota: BlobQuota,
+    ) -> Result<StoredBlob, UploadError> {
+        let cid = blob.cid;
         self.objects.put(ObjectId { did, cid }, content).await?;
         let refusal = match self.store_row(account, quota, &blob).await? {
             Ok(Some(mime_type)) => return Ok(StoredBlob { mime_type, ..blob }),
@@ -87,6 +106,14 @@ impl Blobs {
         };
         self.take_back(account, did, cid).await?;
         Err(refusal)
+    }
+
+    /// Takes the blob's place in the account's quota, for some minutes.
+    async fn reserve(&self, account: AccountId, quota: BlobQuota, blob: &StoredBlob) -> Result<(), UploadError> {
+        let mut conn = self.pool.acquire().await?;
+        let mut transaction = conn.begin().await?;
+        quota::reserve(&mut transaction, account, quota, blob).await??;
+        Ok(transaction.commit().await?)
     }
 
     /// Has an object removed that was stored and has no row, or is taken down.
@@ -108,8 +135,8 @@ impl Blobs {
         }
     }
 
-    /// Stores the row of a blob, if it still fits in: others may have taken the place since the first look. Gives its media
-    /// type; `None` if something else is in the way.
+    /// Stores the row of a blob, if it still fits in: its place may have run out, and others have taken it. Gives its
+    /// media type; `None` if something else is in the way.
     async fn store_row(
         &self,
         account: AccountId,
@@ -129,6 +156,7 @@ impl Blobs {
             transaction.rollback().await?;
             return Ok(Err(exceeded));
         }
+        quota::release(&mut transaction, account, blob.cid).await?;
         transaction.commit().await?;
         Ok(Ok(Some(row.mime_type)))
     }

@@ -423,6 +423,9 @@ pub async fn age_blobs(pool: &PgPool, by: Duration) {
         seconds,
     );
     query.execute(pool).await.expect("an update");
+    let query =
+        sqlx::query!("UPDATE blob_reservation SET created_at = created_at - make_interval(secs => $1)", seconds);
+    query.execute(pool).await.expect("an update");
     let query = sqlx::query!("UPDATE job SET run_at = run_at - make_interval(secs => $1)", seconds);
     query.execute(pool).await.expect("an update");
 }

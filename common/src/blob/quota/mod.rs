@@ -3,14 +3,17 @@
 //! Everything counts that it uploaded and that is not deleted yet, whether a record refers to it or not. What it may have is
 //! what the settings say, unless an operator said otherwise of this account (`blob_quota`).
 //!
-//! `blob_usage` is kept by triggers of `blob`, whoever adds or deletes rows there. An upload is checked when its size is
-//! known, and again once its row has been added and counted: by then others of the account wait, so two at once do not both
-//! get the last place.
+//! `blob_usage` is kept by triggers of `blob`, whoever adds or deletes rows there. An upload takes its place when its size is
+//! known and before its bytes are stored (`blob_reservation`), one of the account after the other: so two at once do not
+//! both get the last place, and of the one that does not nothing is stored that would be in its way the next time. Its row
+//! takes the reservation's part. Should that have run out by then, the upload is checked again once its row has been added
+//! and counted.
 
 mod store;
 #[cfg(test)]
 mod tests;
 
+use atproto::data::Cid;
 use atproto::syntax::Did;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -101,15 +104,28 @@ fn describe(quota: Option<BlobQuota>) -> Value {
     quota.map_or(Value::Null, |BlobQuota { bytes, count }| json!({ "bytes": bytes, "count": count }))
 }
 
-/// Whether a blob would fit into what an account may have. One that is there already does.
-pub(super) async fn check(
+/// Takes a place for a blob in what an account may have, if it fits in. One that is there already does, and needs none.
+pub(super) async fn reserve(
     conn: &mut PgConnection,
     account: AccountId,
     quota: BlobQuota,
     blob: &StoredBlob,
 ) -> sqlx::Result<Result<(), QuotaExceeded>> {
-    let fits = fits(store::find_usage(conn, account).await?, quota, blob.size);
-    Ok(if fits.is_err() && store::has_blob(conn, account, blob.cid).await? { Ok(()) } else { fits })
+    // Looked at in statements after the lock, by one at a time.
+    store::lock_usage(conn, account).await?;
+    if store::has_blob(conn, account, blob.cid).await? {
+        return Ok(Ok(()));
+    }
+    let fits = fits(store::find_promised(conn, account, blob.cid).await?, quota, blob.size);
+    if fits.is_ok() {
+        store::upsert_reservation(conn, account, blob).await?;
+    }
+    Ok(fits)
+}
+
+/// Gives a blob's place back: its row has it, or nothing will.
+pub(super) async fn release(conn: &mut PgConnection, account: AccountId, cid: Cid) -> sqlx::Result<()> {
+    store::delete_reservation(conn, account, cid).await
 }
 
 /// Whether a blob fits in whose row this transaction has added. The account's others wait for it at its usage.

@@ -5,6 +5,7 @@ use atproto::syntax::Did;
 use sqlx::PgConnection;
 
 use super::BlobUsage;
+use crate::blob::StoredBlob;
 use crate::blob::store::{size_column, size_of};
 use crate::config::BlobQuota;
 use crate::db::AccountId;
@@ -22,6 +23,66 @@ pub(super) async fn find_usage(conn: &mut PgConnection, account: AccountId) -> s
         Some(row) => Ok(BlobUsage { bytes: size_of(row.bytes)?, count: size_of(row.count)? }),
         None => Ok(BlobUsage { bytes: 0, count: 0 }),
     }
+}
+
+/// Has whoever else reserves for an account wait until this transaction ends.
+pub(super) async fn lock_usage(conn: &mut PgConnection, account: AccountId) -> sqlx::Result<()> {
+    let query = sqlx::query!("SELECT FROM account WHERE id = $1 FOR NO KEY UPDATE", account.get());
+    query.execute(conn).await?;
+    Ok(())
+}
+
+/// What an account has and what other uploads of it have places for.
+pub(super) async fn find_promised(conn: &mut PgConnection, account: AccountId, cid: Cid) -> sqlx::Result<BlobUsage> {
+    let query = sqlx::query!(
+        r#"
+            SELECT
+                (r.bytes + coalesce(u.bytes, 0))::bigint AS "bytes!", r.count + coalesce(u.count, 0) AS "count!"
+            FROM (
+                SELECT coalesce(sum(r.size), 0) AS bytes, count(*) AS count
+                FROM blob_reservation r
+                WHERE r.account_id = $1 AND r.cid <> $2 AND r.created_at > clock_timestamp() - interval '10 minutes'
+                    AND NOT EXISTS (SELECT FROM blob b WHERE b.account_id = $1 AND b.cid = r.cid)
+            ) r
+            LEFT JOIN blob_usage u ON u.account_id = $1
+        "#,
+        account.get(),
+        cid.as_bytes(),
+    );
+    let row = query.fetch_one(conn).await?;
+    Ok(BlobUsage { bytes: size_of(row.bytes)?, count: size_of(row.count)? })
+}
+
+/// Takes a blob's place; forgets those of the account that ran out. Nothing if there is no such account.
+pub(super) async fn upsert_reservation(
+    conn: &mut PgConnection,
+    account: AccountId,
+    blob: &StoredBlob,
+) -> sqlx::Result<()> {
+    let query = sqlx::query!(
+        r#"
+            WITH old AS (
+                DELETE FROM blob_reservation
+                WHERE account_id = $1 AND cid <> $2 AND created_at <= clock_timestamp() - interval '10 minutes'
+            )
+            INSERT INTO blob_reservation (account_id, cid, size)
+            SELECT id, $2, $3 FROM account WHERE id = $1
+            ON CONFLICT (account_id, cid) DO UPDATE SET created_at = excluded.created_at
+        "#,
+        account.get(),
+        blob.cid.as_bytes(),
+        size_column(blob.size)?,
+    );
+    query.execute(conn).await?;
+    Ok(())
+}
+
+/// Gives a blob's place back.
+pub(super) async fn delete_reservation(conn: &mut PgConnection, account: AccountId, cid: Cid) -> sqlx::Result<()> {
+    let query =
+        sqlx::query!("DELETE FROM blob_reservation WHERE account_id = $1 AND cid = $2", account.get(), cid.as_bytes(),);
+    query.execute(conn).await?;
+    Ok(())
 }
 
 /// Whether an account has a blob.
