@@ -9,7 +9,8 @@
 //! | taken down | with a mark | out of use | nobody |
 //! | given up | of `blob_deletion` | going | nobody |
 //!
-//! Owns `blob`, `record_blob`, `blob_dereference`, `blob_deletion`, `blob_quota` and `blob_usage`; the bytes are in [`object`].
+//! Owns `blob`, `record_blob`, `blob_dereference`, `blob_deletion`, `blob_sweep`, `blob_quota`, `blob_reservation` and
+//! `blob_usage`; the bytes are in [`object`].
 //! What no record refers to goes after a time ([`collect`]), unless an operator [keeps](Blobs::keep) it. A commit that
 //! writes records with references stores these in its own statement (see
 //! `common::repo`), and only if each blob is there; an import stores them whether it is there or not.

@@ -78,3 +78,27 @@ pub async fn make_blob_permanent(pool: &PgPool, cid: Cid) {
     );
     query.execute(pool).await.expect("an update");
 }
+
+/// Forgets who lost references, as if there had been nobody to note it.
+///
+/// # Panics
+/// If Postgres refuses.
+pub async fn forget_dereferences(pool: &PgPool) {
+    sqlx::query!("DELETE FROM blob_dereference").execute(pool).await.expect("a deletion");
+}
+
+/// How many blobs a transaction that goes on has locked to change or delete them. Asks without a lock, which others would
+/// pass over.
+///
+/// # Panics
+/// If Postgres refuses.
+pub async fn locked_blobs(pool: &PgPool) -> i64 {
+    let query = sqlx::query_scalar!(
+        r#"
+            SELECT count(*) AS "count!"
+            FROM blob b
+            JOIN pg_locks l ON l.locktype = 'transactionid' AND l.granted AND l.transactionid = b.xmax
+        "#
+    );
+    query.fetch_one(pool).await.expect("a count")
+}

@@ -112,6 +112,17 @@ impl TestDb {
         }
     }
 
+    /// Lets nobody write into a table until what it gives is let go. Rows may be read and locked.
+    ///
+    /// # Panics
+    /// If the server refuses.
+    pub async fn hold_table(&self, table: &str) -> HeldTable {
+        let options = self.server.clone().database(&self.name);
+        let mut conn = options.connect().await.expect("the server of TEST_DATABASE_URL answers");
+        execute(&mut conn, format!("BEGIN; LOCK TABLE {table} IN SHARE MODE")).await;
+        HeldTable(conn)
+    }
+
     /// A pool whose statements are counted and whose connections break on demand.
     ///
     /// # Panics
@@ -129,6 +140,20 @@ impl TestDb {
     /// Its URL, for a program started by the test.
     pub fn url(&self) -> String {
         url(&self.server, &self.name)
+    }
+}
+
+/// A table that nobody can write into: see [`TestDb::hold_table`].
+#[derive(Debug)]
+pub struct HeldTable(PgConnection);
+
+impl HeldTable {
+    /// Lets those go on who wait for it.
+    ///
+    /// # Panics
+    /// If the server refuses.
+    pub async fn release(mut self) {
+        execute(&mut self.0, "COMMIT".to_owned()).await;
     }
 }
 

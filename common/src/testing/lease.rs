@@ -59,3 +59,21 @@ pub async fn finished_at(pool: &PgPool, schedule: &str) -> Option<DateTime<Utc>>
     let query = sqlx::query_scalar!("SELECT finished_at FROM job_schedule WHERE name = $1", schedule);
     query.fetch_optional(pool).await.expect("a row").flatten()
 }
+
+/// Lets the claims of all imports run out, as if their replicas had not been heard of for long.
+///
+/// # Panics
+/// If Postgres refuses.
+pub async fn lapse_imports(pool: &PgPool) {
+    let update = sqlx::query!("UPDATE repo_import SET leased_until = clock_timestamp()");
+    update.execute(pool).await.expect("an update");
+}
+
+/// How many imports are under way, or seem so.
+///
+/// # Panics
+/// If Postgres refuses.
+pub async fn claimed_imports(pool: &PgPool) -> i64 {
+    let query = sqlx::query_scalar!(r#"SELECT count(*) AS "count!" FROM repo_import"#);
+    query.fetch_one(pool).await.expect("a count")
+}

@@ -22,9 +22,9 @@ mod tap;
 pub mod traces;
 
 pub use archive::{RepoArchive, to_car};
-pub use database::TestDb;
+pub use database::{HeldTable, TestDb};
 pub use kms::FakeKms;
-pub use lease::{end_claims, finished_at, lapse_lease, lapse_leases, live_workers};
+pub use lease::{claimed_imports, end_claims, finished_at, lapse_imports, lapse_lease, lapse_leases, live_workers};
 pub use name_server::NameServer;
 pub use plc::FakePlc;
 pub use redis::redis_config;

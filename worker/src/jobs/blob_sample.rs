@@ -52,7 +52,7 @@ impl BlobChecks {
     }
 }
 
-/// Reads only.
+/// Reads, and has put out of use what is exposed; that may be done twice.
 async fn run(context: Context) -> anyhow::Result<Report> {
     let (mut checked, mut damaged) = (0, 0);
     for _ in 0..SAMPLE {
@@ -63,6 +63,9 @@ async fn run(context: Context) -> anyhow::Result<Report> {
             if condition != Condition::Sound {
                 damaged += 1;
                 tracing::error!(did = %blob.did, cid = %blob.cid, ?condition, "a blob is damaged");
+            }
+            if condition == Condition::Exposed {
+                context.blob_checker.put_out_of_use(&blob).await?;
             }
         }
         sleep(PAUSE).await;

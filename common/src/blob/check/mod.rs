@@ -10,8 +10,15 @@ use futures_util::TryStreamExt as _;
 use sha2::{Digest as _, Sha256};
 
 use super::object::Area;
-use super::{BlobError, Object, ObjectId, Objects, StoreError};
+use super::{BlobError, Object, ObjectId, Objects, PlaceObject, StoreError};
 use crate::db::{AccountId, PgPool};
+use crate::jobs;
+
+/// Between which blobs, in the order of accounts and CIDs.
+type Place = (AccountId, Option<Cid>);
+
+/// Before all of them.
+const START: Place = (AccountId::new(0), None);
 
 /// A blob whose bytes should be there.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -66,7 +73,8 @@ impl BlobChecker {
         after: Option<&CheckedBlob>,
         limit: u16,
     ) -> sqlx::Result<Vec<CheckedBlob>> {
-        store::list(&mut *self.pool.acquire().await?, did, after, limit).await
+        let place = after.map_or(START, |blob| (blob.account, Some(blob.cid)));
+        store::list_behind(&mut *self.pool.acquire().await?, did, place, limit).await
     }
 
     /// Any blob: the first one behind a random place. `None` if there is none at all.
@@ -74,11 +82,17 @@ impl BlobChecker {
     /// An account with many blobs is as likely as one with few.
     pub async fn pick(&self) -> sqlx::Result<Option<CheckedBlob>> {
         let mut conn = self.pool.acquire().await?;
-        let place = Cid::from_digest(Codec::Raw, rand::random());
-        match store::find_behind(&mut conn, rand::random(), Some(place)).await? {
-            None => store::find_behind(&mut conn, 0.0, None).await,
-            found => Ok(found),
-        }
+        let account = store::account_behind(&mut conn, rand::random()).await?;
+        let cid = Cid::from_digest(Codec::Raw, rand::random());
+        let found = store::list_behind(&mut conn, None, (account, Some(cid)), 1).await?;
+        let found = if found.is_empty() { store::list_behind(&mut conn, None, START, 1).await? } else { found };
+        Ok(found.into_iter().next())
+    }
+
+    /// Has a worker put the bytes of a blob out of use that are exposed, as after a takedown.
+    pub async fn put_out_of_use(&self, blob: &CheckedBlob) -> sqlx::Result<()> {
+        let job = PlaceObject { did: blob.did.clone(), cid: blob.cid, again: false };
+        jobs::enqueue(&mut *self.pool.acquire().await?, &job).await
     }
 
     /// Reads a blob. `None` if it was deleted since it was listed.

@@ -4,7 +4,7 @@ use atproto::data::Cid;
 use atproto::syntax::Did;
 use sqlx::PgConnection;
 
-use super::CheckedBlob;
+use super::{CheckedBlob, Place};
 use crate::blob::store::size_of;
 use crate::db::{AccountId, CidColumn, TextColumn};
 
@@ -24,11 +24,11 @@ impl Row {
     }
 }
 
-/// As [`super::BlobChecker::list`].
-pub(super) async fn list(
+/// Blobs behind a place, of one account or all, in the order of accounts and CIDs.
+pub(super) async fn list_behind(
     conn: &mut PgConnection,
     did: Option<&Did>,
-    after: Option<&CheckedBlob>,
+    (account, cid): Place,
     limit: u16,
 ) -> sqlx::Result<Vec<CheckedBlob>> {
     let rows = sqlx::query_as!(
@@ -42,12 +42,12 @@ pub(super) async fn list(
                 b.takedown_ref IS NOT NULL AS "is_hidden!"
             FROM blob b
             JOIN account a ON a.id = b.account_id
-            WHERE (b.account_id, b.cid) > ($1, $2::bytea) AND ($3::text IS NULL OR a.did = $3)
+            WHERE (b.account_id, b.cid) > ($1, coalesce($2::bytea, '')) AND ($3::text IS NULL OR a.did = $3)
             ORDER BY b.account_id, b.cid
             LIMIT $4
         "#,
-        after.map_or(0, |blob| blob.account.get()),
-        after.map_or(&[][..], |blob| blob.cid.as_bytes().as_slice()),
+        account.get(),
+        cid.map(CidColumn) as _,
         did.map(Did::as_str),
         i64::from(limit),
     )
@@ -56,35 +56,13 @@ pub(super) async fn list(
     rows.into_iter().map(Row::blob).collect()
 }
 
-/// The first blob behind a place: a share of the way from the first account to the last, and a CID.
-pub(super) async fn find_behind(
-    conn: &mut PgConnection,
-    share: f64,
-    cid: Option<Cid>,
-) -> sqlx::Result<Option<CheckedBlob>> {
-    let row = sqlx::query_as!(
-        Row,
-        r#"
-            SELECT
-                b.account_id AS "account: AccountId",
-                a.did AS "did: TextColumn<Did>",
-                b.cid AS "cid: CidColumn",
-                b.size,
-                b.takedown_ref IS NOT NULL AS "is_hidden!"
-            FROM blob b
-            JOIN account a ON a.id = b.account_id
-            WHERE (b.account_id, b.cid) >= (
-                (SELECT (max(account_id) * $1::float8)::bigint FROM blob), coalesce($2::bytea, '')
-            )
-            ORDER BY b.account_id, b.cid
-            LIMIT 1
-        "#,
+/// The number that lies a share of the way from the first account to the last one with blobs; it need not be one's.
+pub(super) async fn account_behind(conn: &mut PgConnection, share: f64) -> sqlx::Result<AccountId> {
+    let query = sqlx::query_scalar!(
+        r#"SELECT coalesce((max(account_id) * $1::float8)::bigint, 0) AS "account!: AccountId" FROM blob"#,
         share,
-        cid.map(CidColumn) as _,
-    )
-    .fetch_optional(conn)
-    .await?;
-    row.map(Row::blob).transpose()
+    );
+    query.fetch_one(conn).await
 }
 
 /// A blob as it is now; `None` if it is gone.

@@ -6,6 +6,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::blob::Blobs;
 use crate::config::BlobstoreConfig;
+use crate::jobs::{Filter, Jobs};
 use crate::testing::{FakeS3, S3Fault, TestDb, seed};
 
 struct Scene {
@@ -66,7 +67,10 @@ async fn each_blob_is_held_against_its_cid() {
     assert_eq!(check(1).await, Some(Condition::Corrupt { found: Cid::raw(b"other"), size: 5 }));
     let hidden = scene.checker.list(Some(&did), Some(&all[1]), 1).await.unwrap();
     assert_eq!(scene.checker.check(&hidden[0]).await.unwrap(), Some(Condition::Exposed));
-    scene.objects.quarantine(ObjectId { did: &hidden[0].did, cid: hidden[0].cid }).await.unwrap();
+    scene.checker.put_out_of_use(&hidden[0]).await.unwrap();
+    let jobs = Jobs::new(scene.db.pool()).list_jobs(Filter::default(), 0, 10).await.unwrap();
+    let job: PlaceObject = serde_json::from_value(jobs[0].payload.clone()).unwrap();
+    Blobs::new(scene.db.pool(), scene.objects.clone()).place_object(&job.did, job.cid).await.unwrap();
     assert_eq!(scene.checker.check(&hidden[0]).await.unwrap(), Some(Condition::Sound));
     assert_eq!(check(2).await, Some(Condition::Sound), "hidden since it was listed");
     assert_eq!(check(3).await, Some(Condition::Sound), "Bob's");

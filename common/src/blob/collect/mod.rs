@@ -11,7 +11,12 @@
 //! 3. Three minutes later its bytes go, unless the account has the blob again. By then a transaction that did not see the row
 //!    of `blob_deletion` has ended: a statement takes half a minute at most, and Postgres ends who then does nothing for
 //!    a minute.
-//! 4. Ten minutes after that the row of `blob_deletion` goes: by then no request to delete the bytes can be on its way any more.
+//! 4. Ten minutes after that the row of `blob_deletion` goes. By then no store obeys anybody who looked before the bytes were
+//!    deleted, however late the request comes: that is not for a clock of a worker to say, which may stand still for hours
+//!    between its look and its request. The look's time, by Postgres's clock, is part of the request, and the store refuses
+//!    it five minutes after that; five more are for clocks that differ. See [`object`](super::object).
+//!
+//! What nobody noted is found by a [`sweep`] through all blobs.
 //!
 //! What is taken down stays, so that it can be restored, and because its mark keeps it from being uploaded again.
 //!
@@ -21,6 +26,7 @@ mod doomed;
 mod forecast;
 mod report;
 mod store;
+mod sweep;
 #[cfg(test)]
 mod tests;
 
@@ -102,15 +108,11 @@ impl Collector {
         let mut collected = Collected { quarantined: self.quarantine_unused().await?, ..Collected::default() };
         collected.quarantined += self.quarantine_dereferenced().await?;
         collected.given_up = self.give_up_expired().await?;
+        self.sweep().await?;
         let objects = self.delete_objects().await;
-        store::delete_done(&mut *self.pool.acquire().await?).await?;
+        self.forget_deletions().await?;
         collected.objects = objects?;
         Ok(collected)
-    }
-
-    /// What a run would do now.
-    pub async fn forecast(&self) -> sqlx::Result<Forecast> {
-        store::forecast(&mut *self.pool.acquire().await?, &self.grace).await
     }
 
     async fn quarantine_unused(&self) -> sqlx::Result<Tally> {
@@ -119,6 +121,9 @@ impl Collector {
             let mut conn = self.pool.acquire().await?;
             let mut transaction = conn.begin().await?;
             let unused = store::lock_unused(&mut transaction, self.grace.unreferenced, STEP).await?;
+            if unused.is_empty() {
+                return Ok(total);
+            }
             // Looked for in statements after the lock: see `common::blob`.
             store::update_used(&mut transaction, &unused).await?;
             let step = store::quarantine(&mut transaction, &unused, self.grace.quarantine).await?;
@@ -137,6 +142,9 @@ impl Collector {
             let mut conn = self.pool.acquire().await?;
             let mut transaction = conn.begin().await?;
             let noted = store::take_dereferenced(&mut transaction, self.grace.dereferenced, STEP).await?;
+            if noted.is_empty() {
+                return Ok(total);
+            }
             let locked = store::lock_permanent(&mut transaction, &noted).await?;
             store::note_again(&mut transaction, &noted, &locked).await?;
             let unused = store::list_unused(&mut transaction, &locked).await?;
@@ -156,6 +164,9 @@ impl Collector {
             let mut conn = self.pool.acquire().await?;
             let mut transaction = conn.begin().await?;
             let expired = store::lock_expired(&mut transaction, STEP).await?;
+            if expired.is_empty() {
+                return Ok(total);
+            }
             store::update_used(&mut transaction, &expired).await?;
             let step = store::give_up_expired(&mut transaction, &expired).await?;
             transaction.commit().await?;

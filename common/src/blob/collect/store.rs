@@ -5,11 +5,8 @@ use std::time::Duration;
 use atproto::syntax::Did;
 use sqlx::PgConnection;
 
-use super::Grace;
-use super::doomed::Doomed;
-use super::forecast::Forecast;
 use super::report::Tally;
-use crate::db::{AccountId, CidColumn, TextColumn};
+use crate::db::{AccountId, CidColumn};
 
 /// A blob, by its row.
 #[derive(PartialEq, Eq)]
@@ -241,160 +238,19 @@ pub(super) async fn give_up(conn: &mut PgConnection, account: AccountId, did: &D
     count(query.fetch_one(conn).await?)
 }
 
-/// Forgets deletions, before their bytes went, of what an account has again.
-pub(super) async fn delete_revived(conn: &mut PgConnection) -> sqlx::Result<()> {
-    let query = sqlx::query!(
-        r#"
-            DELETE FROM blob_deletion d
-            WHERE d.deleted_at IS NULL AND d.created_at < clock_timestamp() - interval '3 minutes'
-                AND EXISTS (
-                    SELECT FROM account a JOIN blob b ON b.account_id = a.id WHERE a.did = d.did AND b.cid = d.cid
-                )
-        "#,
-    );
-    query.execute(conn).await?;
-    Ok(())
-}
-
-/// Blobs whose bytes may go now, the first given up first.
-pub(super) async fn list_doomed(conn: &mut PgConnection, limit: i64) -> sqlx::Result<Vec<Doomed>> {
-    let rows = sqlx::query!(
-        r#"
-            SELECT d.did AS "did: TextColumn<Did>", d.cid AS "cid: CidColumn", d.created_at
-            FROM blob_deletion d
-            WHERE d.deleted_at IS NULL AND d.created_at < clock_timestamp() - interval '3 minutes'
-                AND NOT EXISTS (
-                    SELECT FROM account a JOIN blob b ON b.account_id = a.id WHERE a.did = d.did AND b.cid = d.cid
-                )
-            ORDER BY d.created_at
-            LIMIT $1
-        "#,
-        limit,
-    )
-    .fetch_all(conn)
-    .await?;
-    Ok(rows.into_iter().map(|row| Doomed { did: row.did.0, cid: row.cid.0, created_at: row.created_at }).collect())
-}
-
-/// Notes that the bytes of a blob are gone, unless it was given up once more meanwhile.
-pub(super) async fn update_deleted(conn: &mut PgConnection, blob: &Doomed) -> sqlx::Result<()> {
-    let query = sqlx::query!(
-        "UPDATE blob_deletion SET deleted_at = clock_timestamp() WHERE did = $1 AND cid = $2 AND created_at = $3",
-        blob.did.as_str(),
-        blob.cid.as_bytes(),
-        blob.created_at,
-    );
-    query.execute(conn).await?;
-    Ok(())
-}
-
-/// Puts a blob whose bytes the store did not delete behind the others.
-pub(super) async fn postpone(conn: &mut PgConnection, blob: &Doomed) -> sqlx::Result<()> {
-    let query = sqlx::query!(
-        "UPDATE blob_deletion SET created_at = clock_timestamp() WHERE did = $1 AND cid = $2 AND created_at = $3",
-        blob.did.as_str(),
-        blob.cid.as_bytes(),
-        blob.created_at,
-    );
-    query.execute(conn).await?;
-    Ok(())
-}
-
-/// Forgets deletions that are done for good.
-pub(super) async fn delete_done(conn: &mut PgConnection) -> sqlx::Result<()> {
-    let query = sqlx::query!("DELETE FROM blob_deletion WHERE deleted_at < clock_timestamp() - interval '10 minutes'");
-    query.execute(conn).await?;
-    Ok(())
-}
-
-/// As [`super::Collector::forecast`].
-pub(super) async fn forecast(conn: &mut PgConnection, grace: &Grace) -> sqlx::Result<Forecast> {
-    Ok(Forecast {
-        unreferenced: tally_unreferenced(conn, grace.unreferenced).await?,
-        dereferenced: tally_dereferenced(conn, grace.dereferenced).await?,
-        quarantined: tally_quarantined(conn, false).await?,
-        expired: tally_quarantined(conn, true).await?,
-        objects: count_doomed(conn).await?,
-    })
-}
-
-async fn tally_unreferenced(conn: &mut PgConnection, ttl: Duration) -> sqlx::Result<Tally> {
-    sqlx::query_as!(
-        TallyColumns,
-        r#"
-            SELECT count(*) AS "blobs!", coalesce(sum(b.size), 0)::bigint AS "bytes!"
-            FROM blob b
-            WHERE b.state = 'temporary' AND b.delete_after IS NULL AND b.takedown_ref IS NULL
-                AND b.created_at < clock_timestamp() - make_interval(secs => $1)
-                AND EXISTS (SELECT FROM account WHERE id = b.account_id)
-                AND NOT EXISTS (SELECT FROM record_blob r WHERE r.account_id = b.account_id AND r.cid = b.cid)
-        "#,
-        ttl.as_secs_f64(),
-    )
-    .fetch_one(conn)
-    .await?
-    .tally()
-}
-
-async fn tally_dereferenced(conn: &mut PgConnection, ttl: Duration) -> sqlx::Result<Tally> {
-    sqlx::query_as!(
-        TallyColumns,
-        r#"
-            SELECT count(*) AS "blobs!", coalesce(sum(b.size), 0)::bigint AS "bytes!"
-            FROM (
-                SELECT account_id, cid, max(created_at) AS last
-                FROM blob_dereference
-                GROUP BY account_id, cid
-            ) d
-            JOIN blob b ON b.account_id = d.account_id AND b.cid = d.cid
-            WHERE d.last < clock_timestamp() - make_interval(secs => $1)
-                AND b.state = 'permanent' AND b.takedown_ref IS NULL
-                AND NOT EXISTS (SELECT FROM record_blob r WHERE r.account_id = b.account_id AND r.cid = b.cid)
-        "#,
-        ttl.as_secs_f64(),
-    )
-    .fetch_one(conn)
-    .await?
-    .tally()
-}
-
-/// What is in quarantine, or only what has been there for long enough and is to go.
-async fn tally_quarantined(conn: &mut PgConnection, expired: bool) -> sqlx::Result<Tally> {
-    sqlx::query_as!(
-        TallyColumns,
-        r#"
-            SELECT count(*) AS "blobs!", coalesce(sum(b.size), 0)::bigint AS "bytes!"
-            FROM blob b
-            WHERE b.delete_after IS NOT NULL AND (
-                NOT $1 OR b.delete_after <= clock_timestamp() AND b.takedown_ref IS NULL
-                    AND EXISTS (SELECT FROM account WHERE id = b.account_id)
-                    AND NOT EXISTS (SELECT FROM record_blob r WHERE r.account_id = b.account_id AND r.cid = b.cid)
-            )
-        "#,
-        expired,
-    )
-    .fetch_one(conn)
-    .await?
-    .tally()
-}
-
-async fn count_doomed(conn: &mut PgConnection) -> sqlx::Result<u64> {
-    let query = sqlx::query_scalar!(r#"SELECT count(*) AS "count!" FROM blob_deletion WHERE deleted_at IS NULL"#);
-    count(query.fetch_one(conn).await?)
-}
-
-struct TallyColumns {
-    blobs: i64,
-    bytes: i64,
+/// Some blobs, as Postgres counts them.
+pub(super) struct TallyColumns {
+    pub(super) blobs: i64,
+    pub(super) bytes: i64,
 }
 
 impl TallyColumns {
-    fn tally(self) -> sqlx::Result<Tally> {
+    pub(super) fn tally(self) -> sqlx::Result<Tally> {
         Ok(Tally { blobs: count(self.blobs)?, bytes: count(self.bytes)? })
     }
 }
 
-fn count(column: i64) -> sqlx::Result<u64> {
+pub(super) fn count(column: i64) -> sqlx::Result<u64> {
     u64::try_from(column).map_err(|error| sqlx::Error::Decode(error.into()))
 }
 

@@ -20,16 +20,16 @@ const MINUTES: Duration = Duration::from_mins(4);
 /// After which nothing is left of it.
 const END: Duration = Duration::from_mins(11);
 
-struct Scene {
-    db: TestDb,
+pub(super) struct Scene {
+    pub(super) db: TestDb,
     blobs: Blobs,
-    collector: Collector,
+    pub(super) collector: Collector,
     alice: AccountId,
     did: Did,
 }
 
 impl Scene {
-    async fn start(store: &BlobstoreConfig) -> Self {
+    pub(super) async fn start(store: &BlobstoreConfig) -> Self {
         let db = TestDb::create().await;
         let objects = Objects::from_config(store);
         objects.check().await.unwrap();
@@ -44,14 +44,14 @@ impl Scene {
         }
     }
 
-    async fn upload(&self, bytes: &[u8]) -> Result<Cid, UploadError> {
+    pub(super) async fn upload(&self, bytes: &[u8]) -> Result<Cid, UploadError> {
         let mut spool = self.blobs.spool();
         spool.push(bytes).await.unwrap();
         let content = spool.finish().await.unwrap();
         Ok(self.blobs.upload(self.alice, &self.did, content, "image/png").await?.cid)
     }
 
-    async fn refer(&self, cid: Cid) {
+    pub(super) async fn refer(&self, cid: Cid) {
         let reference = Reference { cid, collection: "com.example.note".parse().unwrap(), rkey: "a".parse().unwrap() };
         let rev: Tid = "3jzfcijpj2z2a".parse().unwrap();
         let conn = &mut *self.db.pool().acquire().await.unwrap();
@@ -59,13 +59,13 @@ impl Scene {
         blobs::make_blob_permanent(&self.db.pool(), cid).await;
     }
 
-    async fn let_go(&self, cid: Cid) {
+    pub(super) async fn let_go(&self, cid: Cid) {
         let reference = ("com.example.note".to_owned(), "a".to_owned(), cid);
         let conn = &mut *self.db.pool().acquire().await.unwrap();
         assert_eq!(delete_references(conn, self.alice, &[reference]).await.unwrap(), 1);
     }
 
-    async fn has_bytes(&self, bytes: &[u8]) -> bool {
+    pub(super) async fn has_bytes(&self, bytes: &[u8]) -> bool {
         let id = ObjectId { did: &self.did, cid: Cid::raw(bytes) };
         self.blobs.has_bytes(id, bytes.len() as u64).await.unwrap()
     }
@@ -75,18 +75,18 @@ impl Scene {
     }
 
     /// Everything becomes so much older.
-    async fn pass(&self, time: Duration) {
+    pub(super) async fn pass(&self, time: Duration) {
         seed::age_blobs(&self.db.pool(), time).await;
     }
 
     /// Blobs quarantined, blobs given up, objects deleted.
-    async fn collect(&self) -> [u64; 3] {
+    pub(super) async fn collect(&self) -> [u64; 3] {
         let Collected { quarantined, given_up, objects } = self.collector.collect().await.unwrap();
         [quarantined.blobs, given_up.blobs, objects]
     }
 
     /// All the way to the end of what is not needed.
-    async fn collect_all(&self) {
+    pub(super) async fn collect_all(&self) {
         for time in [DAY, WEEK, MINUTES, END] {
             self.pass(time).await;
             self.collect().await;
@@ -98,7 +98,7 @@ impl Scene {
     }
 }
 
-fn on_disk(folder: &Path) -> BlobstoreConfig {
+pub(super) fn on_disk(folder: &Path) -> BlobstoreConfig {
     BlobstoreConfig::on_disk(folder.to_owned())
 }
 

@@ -1,12 +1,15 @@
 //! Objects in a folder of this machine: for one machine, or for replicas that share its disk.
 
-use std::fs::{self, DirEntry, File};
+use std::fs::{self, DirEntry, File, TryLockError};
 use std::io::{self, ErrorKind, Read as _, Seek as _, SeekFrom, Write as _};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use atproto::syntax::Did;
 use bytes::Bytes;
+use chrono::{DateTime, Utc};
 use futures_util::{StreamExt as _, stream};
 use tokio::io::AsyncReadExt as _;
 use tokio::sync::mpsc::Sender;
@@ -15,13 +18,18 @@ use tokio_util::io::ReaderStream;
 
 use super::list::{Listed, PAGE, Page};
 use super::spool::{Content, ContentBytes, check_folder, new_file};
-use super::{Area, CheckError, Object, ObjectId, StoreError};
+use super::{Area, CheckError, OBEYED, Object, ObjectId, StoreError};
+use crate::clock::Clock;
 use crate::config::DiskConfig;
 
 /// Bytes that are read at a time: most pictures at once, each read being a way to another thread and back.
 const CHUNK: usize = 256 * 1024;
 /// The folder of what is taken down, below that of the others.
 const QUARANTINE: &str = "quarantine";
+/// How long to wait for an account's folder. Whoever holds it does so for one call of the system, unless it stands still.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Between two tries.
+const PAUSE: Duration = Duration::from_millis(2);
 
 /// The folder.
 #[derive(Debug)]
@@ -91,8 +99,15 @@ impl Folder {
         Ok(present(found)?.map(|metadata| metadata.len()))
     }
 
-    pub(super) async fn delete(&self, id: ObjectId<'_>, area: Area) -> Result<(), StoreError> {
-        present(tokio::fs::remove_file(self.path(id, area)).await)?;
+    pub(super) async fn delete(
+        &self,
+        id: ObjectId<'_>,
+        area: Area,
+        looked_at: DateTime<Utc>,
+    ) -> Result<(), StoreError> {
+        let path = self.path(id, area);
+        let deleted = spawn_blocking(move || delete(&path, looked_at)).await.map_err(StoreError::failed)?;
+        present(deleted)?;
         Ok(())
     }
 
@@ -152,8 +167,36 @@ fn store(target: &Path, uploads: &Path, bytes: ContentBytes) -> io::Result<()> {
     };
     file.as_file().sync_all()?;
     make_folder_of(target)?;
+    let held = hold_folder_of(target, File::try_lock_shared)?;
     file.persist(target).map_err(|error| error.error)?;
+    drop(held);
     sync_folder_of(target)
+}
+
+/// Removes a file, unless it is too late: see [`super`].
+fn delete(path: &Path, looked_at: DateTime<Utc>) -> io::Result<()> {
+    let _held = hold_folder_of(path, File::try_lock)?;
+    if Clock::system().now() > looked_at + OBEYED {
+        return Err(io::Error::new(ErrorKind::TimedOut, "it is too late to delete the file"));
+    }
+    fs::remove_file(path)
+}
+
+/// Holds the folder that a file is in, until what it gives is dropped: alone, or together with others who put files there.
+///
+/// A file system that knows no such locks does without; then what stands between a late deletion and a new file is
+/// the clock alone.
+fn hold_folder_of(file: &Path, lock: fn(&File) -> Result<(), TryLockError>) -> io::Result<Option<File>> {
+    let Some(folder) = file.parent() else { return Ok(None) };
+    let (folder, started) = (File::open(folder)?, Instant::now());
+    loop {
+        match lock(&folder) {
+            Ok(()) => return Ok(Some(folder)),
+            Err(TryLockError::WouldBlock) if started.elapsed() < PATIENCE => thread::sleep(PAUSE),
+            Err(TryLockError::WouldBlock) => return Err(ErrorKind::TimedOut.into()),
+            Err(TryLockError::Error(_)) => return Ok(None),
+        }
+    }
 }
 
 /// Gives a file another name as well. Nobody ever writes into a file that has its name, so both may share their bytes; where
@@ -161,6 +204,7 @@ fn store(target: &Path, uploads: &Path, bytes: ContentBytes) -> io::Result<()> {
 fn copy(from: &Path, to: &Path, uploads: &Path) -> io::Result<()> {
     let mut source = File::open(from)?;
     make_folder_of(to)?;
+    let _held = hold_folder_of(to, File::try_lock_shared)?;
     match fs::hard_link(from, to) {
         Err(error) if matches!(error.kind(), ErrorKind::AlreadyExists | ErrorKind::NotFound) => {}
         Err(_) => {

@@ -12,11 +12,26 @@
 //!
 //! An object is written whole or not at all, under the CID of its bytes. So it does no harm to write it again, and nobody
 //! ever reads half of one. Which objects count is Postgres's to say; one that no row names is waste.
+//!
+//! # Deletions that come late
+//! Whoever deletes an object does so because Postgres said that nobody needs it, and may stand still between the question
+//! and the request, or the request on its way, for any length of time: by then the same bytes may have been uploaded
+//! again, to the same key. No clock of this process helps against that. So a request to delete says as of when Postgres
+//! was asked, by Postgres's clock, and the one who obeys refuses it [`OBEYED`] after that:
+//!
+//! * a bucket, because the request is signed as of then and for that long, however often and whenever it is sent;
+//! * in a folder, whoever looks at the clock and removes the file holds the account's folder, and so does whoever puts a
+//!   file there: what is put after the time is up cannot be removed by who looked before.
+//!
+//! Until twice that time has passed nobody may put the object there again: see `common::blob::collect`. So the clocks of
+//! Postgres and the store may differ by [`OBEYED`] and no more. A bucket whose clock is further ahead refuses to delete
+//! anything, which a metric tells.
 
 mod disk;
 mod list;
 #[cfg(any(test, feature = "testing"))]
 mod memory;
+mod presigned;
 mod reader;
 mod s3;
 mod spool;
@@ -34,6 +49,7 @@ use std::time::Duration;
 use atproto::data::Cid;
 use atproto::syntax::Did;
 use bytes::Bytes;
+use chrono::{DateTime, Utc};
 use futures_util::stream::BoxStream;
 
 use crate::config::BlobstoreConfig;
@@ -43,6 +59,9 @@ pub use list::{Listed, Page};
 pub use memory::MemoryStore;
 use s3::Bucket;
 pub use spool::{Content, Spool};
+
+/// How long a request to delete is obeyed, from the question to Postgres on.
+pub(super) const OBEYED: Duration = Duration::from_mins(5);
 
 /// Whose blob, and which.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -239,19 +258,24 @@ impl Objects {
         }
     }
 
-    /// Deletes an object wherever it lies; there may be none.
-    pub async fn delete(&self, id: ObjectId<'_>) -> Result<(), StoreError> {
+    /// Deletes an object wherever it lies; there may be none. `looked_at` is when Postgres was asked whether it may go, by
+    /// its clock.
+    ///
+    /// # Errors
+    /// Also if that was too long ago.
+    pub async fn delete(&self, id: ObjectId<'_>, looked_at: DateTime<Utc>) -> Result<(), StoreError> {
         for area in [Area::Quarantine, Area::InUse] {
-            self.delete_in(area, id).await?;
+            self.delete_in(area, id, looked_at).await?;
         }
         Ok(())
     }
 
     /// Puts an object out of use, where only [`restore`](Objects::restore) finds it. False if there is none in use.
-    pub async fn quarantine(&self, id: ObjectId<'_>) -> Result<bool, StoreError> {
+    /// `looked_at` as for [`delete`](Objects::delete).
+    pub async fn quarantine(&self, id: ObjectId<'_>, looked_at: DateTime<Utc>) -> Result<bool, StoreError> {
         let is_copied = self.copy(id, Area::InUse, Area::Quarantine).await?;
         if is_copied {
-            self.delete_in(Area::InUse, id).await?;
+            self.delete_in(Area::InUse, id, looked_at).await?;
         }
         Ok(is_copied)
     }
@@ -267,12 +291,12 @@ impl Objects {
         self.copy(id, Area::Quarantine, Area::InUse).await
     }
 
-    async fn delete_in(&self, area: Area, id: ObjectId<'_>) -> Result<(), StoreError> {
+    async fn delete_in(&self, area: Area, id: ObjectId<'_>, looked_at: DateTime<Utc>) -> Result<(), StoreError> {
         match &*self.0 {
-            Store::S3(bucket) => Box::pin(bucket.delete(id, area)).await,
-            Store::Disk(folder) => folder.delete(id, area).await,
+            Store::S3(bucket) => Box::pin(bucket.delete(id, area, looked_at)).await,
+            Store::Disk(folder) => folder.delete(id, area, looked_at).await,
             #[cfg(any(test, feature = "testing"))]
-            Store::Memory(memory) => memory.delete(id, area).await,
+            Store::Memory(memory) => memory.delete(id, area, looked_at).await,
         }
     }
 

@@ -21,7 +21,7 @@ use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::presigning::PresigningConfig;
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types;
-use chrono::DateTime;
+use chrono::{DateTime, Utc};
 use futures_util::{StreamExt as _, stream};
 use secrecy::ExposeSecret as _;
 use tokio::sync::OnceCell;
@@ -30,8 +30,9 @@ use tokio::time::timeout;
 use url::form_urlencoded::byte_serialize;
 
 use super::list::{Listed, Page};
+use super::presigned::Presigned;
 use super::spool::{Content, ContentBytes, check_folder};
-use super::{Area, CheckError, Object, ObjectId, StoreError};
+use super::{Area, CheckError, OBEYED, Object, ObjectId, StoreError};
 use crate::clock::Clock;
 use crate::config::S3Config;
 
@@ -141,9 +142,17 @@ impl Bucket {
         present(request.send().await)?.map(|answer| length(answer.content_length)).transpose()
     }
 
-    pub(super) async fn delete(&self, id: ObjectId<'_>, area: Area) -> Result<(), StoreError> {
+    /// Signed as of `looked_at`, the store itself refuses it when its time is up.
+    pub(super) async fn delete(
+        &self,
+        id: ObjectId<'_>,
+        area: Area,
+        looked_at: DateTime<Utc>,
+    ) -> Result<(), StoreError> {
         let request = self.client().await.delete_object().bucket(&self.config.bucket).key(key(id, area));
-        present(request.send().await)?;
+        let config = PresigningConfig::builder().start_time(looked_at.into()).expires_in(OBEYED).build();
+        let signed = request.clone().presigned(config.map_err(StoreError::failed)?).await.map_err(failed)?;
+        present(request.customize().interceptor(Presigned::new(&signed)).send().await)?;
         Ok(())
     }
 

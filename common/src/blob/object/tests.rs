@@ -10,6 +10,7 @@ use tempfile::TempDir;
 
 use super::spool::MEMORY_LIMIT;
 use super::*;
+use crate::clock::Clock;
 use crate::config::{Config, DiskConfig, S3Config};
 use crate::testing::{FakeS3, S3Fault};
 
@@ -20,6 +21,10 @@ const IMAGE: &str = "image/png";
 
 fn did(text: &str) -> Did {
     text.parse().unwrap()
+}
+
+fn now() -> DateTime<Utc> {
+    Clock::system().now()
 }
 
 async fn content(objects: &Objects, bytes: &[u8]) -> Content {
@@ -49,8 +54,8 @@ async fn assert_conforms(objects: &Objects) {
     let missing = ObjectId { did: &alice, cid: Cid::raw(b"missing") };
     assert!(read(objects, missing, None).await.is_none());
     assert_eq!(objects.size(missing).await.unwrap(), None);
-    objects.delete(missing).await.unwrap();
-    assert!(!objects.quarantine(missing).await.unwrap() && !objects.restore(missing).await.unwrap());
+    objects.delete(missing, now()).await.unwrap();
+    assert!(!objects.quarantine(missing, now()).await.unwrap() && !objects.restore(missing).await.unwrap());
 
     for len in [1, 1000, 300_000, MEMORY_LIMIT + 1, 2 * MEMORY_LIMIT + 3] {
         let bytes: Vec<u8> = (0..=252).cycle().take(len).collect();
@@ -65,6 +70,18 @@ async fn assert_conforms(objects: &Objects) {
     assert_ranges(objects, &alice).await;
     assert_presigned(objects, &bob).await;
     assert_accounts_are_apart(objects, &alice, &bob).await;
+    assert_late_deletions_are_refused(objects, &alice).await;
+}
+
+async fn assert_late_deletions_are_refused(objects: &Objects, did: &Did) {
+    let id = ObjectId { did, cid: put(objects, did, b"uploaded again").await };
+    for age in [OBEYED + Duration::from_secs(5), Duration::from_hours(24)] {
+        assert!(matches!(objects.delete(id, now() - age).await, Err(StoreError::Failed(_))), "{age:?}");
+        assert!(matches!(objects.quarantine(id, now() - age).await, Err(StoreError::Failed(_))), "{age:?}");
+        assert_eq!(read(objects, id, None).await.unwrap(), b"uploaded again");
+    }
+    objects.delete(id, now() - OBEYED / 2).await.unwrap();
+    assert!(read(objects, id, None).await.is_none() && !objects.restore(id).await.unwrap());
 }
 
 async fn assert_ranges(objects: &Objects, did: &Did) {
@@ -95,18 +112,18 @@ async fn assert_accounts_are_apart(objects: &Objects, alice: &Did, bob: &Did) {
     put(objects, bob, b"both have it").await;
     let (alices, bobs) = (ObjectId { did: alice, cid }, ObjectId { did: bob, cid });
     for (id, other) in [(alices, bobs), (bobs, alices)] {
-        assert!(objects.quarantine(id).await.unwrap());
+        assert!(objects.quarantine(id, now()).await.unwrap());
         assert!(read(objects, id, None).await.is_none() && objects.size(id).await.unwrap().is_none());
-        assert!(!objects.quarantine(id).await.unwrap(), "it is there already");
+        assert!(!objects.quarantine(id, now()).await.unwrap(), "it is there already");
         assert_eq!(read(objects, other, None).await.unwrap(), b"both have it");
         assert!(objects.restore(id).await.unwrap());
         assert_eq!(read(objects, id, None).await.unwrap(), b"both have it");
     }
-    objects.delete(alices).await.unwrap();
+    objects.delete(alices, now()).await.unwrap();
     assert!(read(objects, alices, None).await.is_none());
     assert_eq!(read(objects, bobs, None).await.unwrap(), b"both have it");
-    objects.quarantine(bobs).await.unwrap();
-    objects.delete(bobs).await.unwrap();
+    objects.quarantine(bobs, now()).await.unwrap();
+    objects.delete(bobs, now()).await.unwrap();
     assert!(!objects.restore(bobs).await.unwrap(), "deleted in quarantine as well");
 }
 
@@ -157,8 +174,8 @@ async fn objects_are_where_the_reference_server_has_them() {
     let name = format!("{ALICE}/{}", id.cid);
     let bytes = std::fs::read(folder.path().join(&name)).unwrap();
     assert_eq!((bytes.as_slice(), s3.file(&format!("blocks/{name}")).exists()), (&b"picture"[..], true));
-    disk.quarantine(id).await.unwrap();
-    bucket.quarantine(id).await.unwrap();
+    disk.quarantine(id, now()).await.unwrap();
+    bucket.quarantine(id, now()).await.unwrap();
     let quarantined = format!("quarantine/{name}");
     assert!(folder.path().join(&quarantined).exists() && s3.file(&quarantined).exists());
 }
@@ -206,8 +223,8 @@ async fn a_store_that_is_away_is_an_error_and_comes_back() {
     assert!(matches!(patient.put(large, bytes).await, Err(StoreError::Failed(_))));
     assert!(matches!(patient.get(id, None).await, Err(StoreError::Failed(_))));
     assert!(matches!(patient.size(id).await, Err(StoreError::Failed(_))));
-    assert!(matches!(patient.delete(id).await, Err(StoreError::Failed(_))));
-    assert!(matches!(patient.quarantine(id).await, Err(StoreError::Failed(_))));
+    assert!(matches!(patient.delete(id, now()).await, Err(StoreError::Failed(_))));
+    assert!(matches!(patient.quarantine(id, now()).await, Err(StoreError::Failed(_))));
 
     s3.set_fault(Some(S3Fault::BreaksOff));
     let object = patient.get(id, None).await.unwrap().unwrap();

@@ -41,7 +41,8 @@ async fn assert_finds_orphans(store: &BlobstoreConfig) {
     put(&blobs, &objects, &bob, b"known").await;
     seed::blob(&db.pool(), alice.as_str(), b"known").await;
     for bytes in [&b"unknown"[..], b"hidden"] {
-        assert!(objects.quarantine(ObjectId { did: &alice, cid: Cid::raw(bytes) }).await.unwrap());
+        let id = ObjectId { did: &alice, cid: Cid::raw(bytes) };
+        assert!(objects.quarantine(id, Clock::system().now()).await.unwrap());
     }
     seed::blob(&db.pool(), alice.as_str(), b"hidden").await;
 

@@ -7,7 +7,8 @@
 //! That is a job, [`PlaceObject`], which the mark enqueues in its own transaction: it brings the bytes to where they belong
 //! as of then. It may be cut off, be done twice, and be done by two at once; see [`Objects::restore`](super::Objects::restore)
 //! for why that loses nothing. An upload that was on its way when its blob was hidden may put the bytes into use once
-//! more, so some time later the job is done again.
+//! more, so some time later the job is done again. What is found where readers look all the same ([`BlobChecker`](super::BlobChecker))
+//! gets another such job.
 
 mod store;
 #[cfg(test)]
@@ -17,6 +18,7 @@ use std::time::Duration;
 
 use atproto::data::Cid;
 use atproto::syntax::Did;
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -32,6 +34,13 @@ const SECOND_LOOK: Duration = Duration::from_mins(10);
 pub struct BlobMark {
     /// Why it is hidden; `None` if it is not.
     pub takedown_ref: Option<String>,
+}
+
+/// The same, and when that was so.
+struct Marked {
+    takedown_ref: Option<String>,
+    /// By Postgres's clock.
+    looked_at: DateTime<Utc>,
 }
 
 /// Brings the bytes of a blob to where they belong: into use, or out of it if the blob is taken down.
@@ -53,16 +62,18 @@ impl Job for PlaceObject {
     const POLICY: Policy =
         Policy { first_pause: Duration::from_secs(2), longest_pause: Duration::from_mins(10), tries: 200 };
 
+    /// Each second time is one of its own: of two that were one the earlier would count, and be too early for the later mark.
     fn dedupe_key(&self) -> Option<String> {
         let Self { did, cid, again } = self;
-        Some(format!("{did}/{cid}{}", if *again { " again" } else { "" }))
+        (!again).then(|| format!("{did}/{cid}"))
     }
 }
 
 impl Blobs {
     /// What a moderator said of an account's blob; `None` if there is no such blob.
     pub async fn find_mark(&self, did: &Did, cid: Cid) -> sqlx::Result<Option<BlobMark>> {
-        store::find_mark(&mut *self.pool.acquire().await?, did, cid).await
+        let marked = store::find_marked(&mut *self.pool.acquire().await?, did, cid).await?;
+        Ok(marked.map(|Marked { takedown_ref, .. }| BlobMark { takedown_ref }))
     }
 
     /// Hides an account's blob under a reference, or shows it again. `reference` has no NUL.
@@ -91,17 +102,18 @@ impl Blobs {
     /// Does what [`PlaceObject`] says. Nothing if there is no such blob: who deletes it deletes its bytes wherever they are.
     pub async fn place_object(&self, did: &Did, cid: Cid) -> Result<(), BlobError> {
         let id = ObjectId { did, cid };
-        let mut mark = self.find_mark(did, cid).await?;
-        while let Some(BlobMark { takedown_ref }) = mark {
+        let find = async || store::find_marked(&mut *self.pool.acquire().await?, did, cid).await;
+        let mut marked = find().await?;
+        while let Some(Marked { takedown_ref, looked_at }) = marked {
             let is_hidden = takedown_ref.is_some();
             if is_hidden {
                 // It may have been out of use before.
-                self.objects.quarantine(id).await?;
+                self.objects.quarantine(id, looked_at).await?;
             } else if !self.objects.restore(id).await? {
                 tracing::error!(%did, %cid, "the blob store lost a blob");
             }
             // Whoever changed their mind meanwhile has a job as well, which may have come before this.
-            mark = self.find_mark(did, cid).await?.filter(|now| now.takedown_ref.is_some() != is_hidden);
+            marked = find().await?.filter(|now| now.takedown_ref.is_some() != is_hidden);
         }
         Ok(())
     }

@@ -4,14 +4,14 @@ use atproto::data::Cid;
 use atproto::syntax::Did;
 use sqlx::PgConnection;
 
-use super::BlobMark;
+use super::{BlobMark, Marked};
 
 /// As [`super::super::Blobs::find_mark`].
-pub(super) async fn find_mark(conn: &mut PgConnection, did: &Did, cid: Cid) -> sqlx::Result<Option<BlobMark>> {
+pub(super) async fn find_marked(conn: &mut PgConnection, did: &Did, cid: Cid) -> sqlx::Result<Option<Marked>> {
     sqlx::query_as!(
-        BlobMark,
+        Marked,
         r#"
-            SELECT takedown_ref
+            SELECT takedown_ref, statement_timestamp() AS "looked_at!"
             FROM blob
             WHERE account_id = (SELECT id FROM account WHERE did = $1) AND cid = $2
         "#,

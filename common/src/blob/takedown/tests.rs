@@ -2,10 +2,12 @@
 
 use atproto::data::Cid;
 use atproto::syntax::Did;
+use chrono::TimeDelta;
 use tempfile::TempDir;
 
 use super::*;
 use crate::blob::{Objects, Reference, UploadError, insert_references};
+use crate::clock::Clock;
 use crate::config::BlobstoreConfig;
 use crate::db::AccountId;
 use crate::jobs::{Filter, Jobs};
@@ -129,4 +131,20 @@ async fn an_upload_that_was_on_its_way_does_not_put_them_into_use() {
     scene.place().await;
     assert!(!in_use.exists(), "the second look");
     assert!(matches!(scene.upload(*alice, did).await, Err(UploadError::Takendown)));
+}
+
+#[tokio::test]
+async fn each_mark_has_a_second_look_of_its_own() {
+    let folder = TempDir::new().unwrap();
+    let scene = Scene::start(&BlobstoreConfig::on_disk(folder.path().to_owned())).await;
+    scene.mark(Some("x")).await;
+    seed::age_blobs(&scene.db.pool(), Duration::from_mins(9)).await;
+    scene.mark(None).await;
+    scene.mark(Some("y")).await;
+    let now = Clock::system().now();
+    let jobs = Jobs::new(scene.db.pool()).list_jobs(Filter::default(), 0, 10).await.unwrap();
+    let due: Vec<_> = jobs.iter().map(|job| job.run_at - now).collect();
+    assert_eq!(due.len(), 4, "one for the present and one for each mark");
+    let late = due.iter().filter(|due| **due > TimeDelta::minutes(9)).count();
+    assert_eq!(late, 2, "those of the last two, ten minutes after them: {due:?}");
 }

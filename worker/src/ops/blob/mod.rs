@@ -21,7 +21,7 @@ pub enum BlobCommand {
     /// Remove what nobody needs any more, now rather than when a worker comes to it.
     ///
     /// What no record refers to is put into quarantine when its time has come, and given up when it has been there long
-    /// enough; the bytes go a minute after that. This does what is due and no more: run it again to see it through.
+    /// enough; the bytes go some minutes after that. This does what is due and no more: run it again to see it through.
     ///
     /// Exit code: 0, or 2 if it failed.
     Gc(gc::Arguments),
@@ -33,7 +33,8 @@ pub enum BlobCommand {
     Restore(restore::Arguments),
     /// Read blobs and compare them with their CIDs.
     ///
-    /// Reads only. Says which are missing, which have other bytes, and which are taken down but lie where readers look.
+    /// Says which are missing, which have other bytes, and which are taken down but lie where readers look; `--repair` has
+    /// the workers put these last out of use.
     ///
     /// Exit code: 0 if all are sound, 1 if some are not, 2 if some could not be read.
     Verify(verify::Arguments),

@@ -22,7 +22,7 @@ const PROGRESS: u64 = 100_000;
 /// What to do with them.
 #[derive(Debug, Args)]
 pub struct Arguments {
-    /// Have them deleted by the workers, a minute later at the earliest.
+    /// Have them deleted by the workers, some minutes later at the earliest.
     ///
     /// Do not, while accounts are being moved here whose objects are in the store already.
     #[arg(long)]

@@ -41,6 +41,9 @@ pub struct Arguments {
     /// Read no faster than so many megabytes a second.
     #[arg(long, value_name = "MEGABYTES", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..))]
     pace: u32,
+    /// Have the workers put out of use what is exposed.
+    #[arg(long)]
+    repair: bool,
     /// Print JSON: one object a damaged blob, then one for the whole.
     #[arg(long)]
     json: bool,
@@ -98,7 +101,12 @@ async fn check(checker: &BlobChecker, arguments: &Arguments, console: Console) -
         };
         let Some((blob, found)) = next else { return Ok(totals) };
         match found {
-            Ok(found) => totals.add(&blob, found, console)?,
+            Ok(found) => {
+                totals.add(&blob, found, console)?;
+                if arguments.repair && found == Some(Condition::Exposed) {
+                    checker.put_out_of_use(&blob).await.context("cannot have a blob put out of use")?;
+                }
+            }
             Err(BlobError::Storage(error)) if db::is_outage(&error) => {
                 return Err(error).context("the database went away");
             }

@@ -1,7 +1,10 @@
 //! What collection would do.
 
+mod store;
+
 use serde::Serialize;
 
+use super::Collector;
 use super::report::Tally;
 
 /// What a run would find, as of now.
@@ -18,4 +21,11 @@ pub struct Forecast {
     pub expired: Tally,
     /// Blobs given up whose bytes are still there.
     pub objects: u64,
+}
+
+impl Collector {
+    /// What a run would do now.
+    pub async fn forecast(&self) -> sqlx::Result<Forecast> {
+        store::find(&mut *self.pool.acquire().await?, &self.grace).await
+    }
 }

@@ -1,5 +1,7 @@
 //! Bytes of blobs that were given up.
 
+mod store;
+
 use std::time::Duration;
 
 use atproto::data::Cid;
@@ -8,27 +10,34 @@ use chrono::{DateTime, Utc};
 use futures_util::{StreamExt as _, stream};
 use tokio::time::Instant;
 
-use super::{CollectError, Collector, store};
+use super::{CollectError, Collector};
 use crate::blob::ObjectId;
 
 /// Objects that are read from the list at a time.
 const PAGE: i64 = 1_000;
 /// Objects that are being deleted at a time: a request each, most of whose time is the way.
 const AT_ONCE: usize = 16;
-/// How long a run may go on with what it read. Much shorter than the rows of `blob_deletion` stay.
+/// How long a run may go on. What it read is good for [`OBEYED`](crate::blob::object::OBEYED).
 const PATIENCE: Duration = Duration::from_mins(3);
 /// After so many failures in a page the store is left alone until the next run.
 const FAILURES: u64 = 20;
 
 /// A blob whose bytes are to go.
-pub(super) struct Doomed {
-    pub(super) did: Did,
-    pub(super) cid: Cid,
+struct Doomed {
+    did: Did,
+    cid: Cid,
     /// When it was given up.
-    pub(super) created_at: DateTime<Utc>,
+    created_at: DateTime<Utc>,
+    /// When Postgres said so, by its clock.
+    looked_at: DateTime<Utc>,
 }
 
 impl Collector {
+    /// Forgets deletions that are done for good: nobody who looked before can delete the bytes any more.
+    pub(super) async fn forget_deletions(&self) -> sqlx::Result<()> {
+        store::delete_done(&mut *self.pool.acquire().await?).await
+    }
+
     /// Deletes what is due, page by page; gives how many.
     pub(super) async fn delete_objects(&self) -> Result<u64, CollectError> {
         let started = Instant::now();
@@ -47,7 +56,7 @@ impl Collector {
     async fn delete_page(&self, doomed: Vec<Doomed>, started: Instant) -> Result<u64, CollectError> {
         let (mut deleted, mut failed, mut last) = (0, 0, None);
         let requests = stream::iter(doomed).map(|blob| async move {
-            // Who comes to the front of the queue late must not begin: somebody may have the blob again by then.
+            // The store would refuse what comes to the front of the queue too late.
             if started.elapsed() > PATIENCE {
                 return Ok(false);
             }
@@ -76,7 +85,8 @@ impl Collector {
     }
 
     async fn delete_object(&self, blob: &Doomed) -> Result<(), CollectError> {
-        if let Err(source) = self.objects.delete(ObjectId { did: &blob.did, cid: blob.cid }).await {
+        let id = ObjectId { did: &blob.did, cid: blob.cid };
+        if let Err(source) = self.objects.delete(id, blob.looked_at).await {
             store::postpone(&mut *self.pool.acquire().await?, blob).await?;
             return Err(CollectError::Store { failed: 1, source });
         }
