@@ -65,10 +65,10 @@ test-s3: setup-run ## what Rookery asks of an object store, on a real one (S3_EN
 		cargo test --quiet --package common --lib -- --ignored --exact blob::object::tests::a_real_bucket_conforms
 
 # A seed decides here, too: BLOB_MODEL_SEED=… repeats one.
-OPERATIONS ?= 100000
+OPERATIONS ?= 1000000
 
 .PHONY: blob-model
-blob-model: build ## random operations with blobs while workers collect and die (OPERATIONS=100000, BLOB_MODEL_SEED=…)
+blob-model: build ## random operations with blobs while workers collect and die (OPERATIONS=1000000, BLOB_MODEL_SEED=…)
 	BLOB_MODEL_OPERATIONS=$(OPERATIONS) $(STACK) exec -- cargo test --quiet --package tests --test it -- --exact --nocapture \
 		blobs::model::no_blob_is_lost_and_none_is_left
 

@@ -5,6 +5,7 @@ mod firehose_crowd;
 mod firehose_join;
 mod firehose_outage;
 mod firehose_resume;
+mod import_kill;
 mod kill;
 mod rate_limits;
 mod statements;

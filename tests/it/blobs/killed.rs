@@ -28,6 +28,8 @@ const TIMES: [Duration; 4] =
     [HOUR.saturating_mul(25), HOUR.saturating_mul(24 * 8), Duration::from_mins(4), Duration::from_mins(11)];
 /// More than a worker does between two looks of the test.
 const PICTURES: u16 = 40;
+/// Further ones that no record ever refers to.
+const UNUSED: u16 = 10;
 
 fn picture(number: u16) -> Vec<u8> {
     format!("picture {number}").into_bytes()
@@ -86,6 +88,30 @@ async fn kill(worker: Server, pool: &PgPool) {
     lapse_lease(pool, &name).await;
 }
 
+/// Has a worker collect, and kills it in the middle of a transaction that has locked so many blobs: nobody can write to them.
+async fn die_within_a_transaction(cluster: &Cluster, accounts: &[&Account], (logs, blobs): (&Path, u16)) {
+    let (operator, pool) = (Operator::of(cluster).unwrap(), cluster.db().pool());
+    let before = progress(cluster, accounts).await;
+    let held = cluster.db().hold_table("blob").await;
+    Jobs::new(pool.clone()).hasten("unused_blobs").await.unwrap();
+    let worker = operator.start_worker("worker", logs).await.unwrap();
+    let parked = async {
+        while blobs::locked_blobs(&pool).await != i64::from(blobs) {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(LIMIT, parked).await.expect("it locks them, and comes no further");
+    kill(worker, &pool).await;
+    held.release().await;
+    cluster.db().until_idle().await;
+    assert_eq!((progress(cluster, accounts).await, blobs::locked_blobs(&pool).await), (before, 0), "all or nothing");
+}
+
+async fn collect(operator: &Operator) {
+    let gc = operator.run(&["blob", "gc"]).await.unwrap();
+    assert_eq!(gc.code, 0, "{gc:?}");
+}
+
 /// Has a worker collect, and kills it once it has begun.
 async fn collect_and_die(cluster: &Cluster, accounts: &[&Account], logs: &Path) {
     let (operator, pool) = (Operator::of(cluster).unwrap(), cluster.db().pool());
@@ -109,6 +135,16 @@ async fn killed_workers_lose_no_blob_and_what_they_left_is_found() {
     let (here, there) = (cluster.api(0), cluster.api(1));
     let (alice, bob) =
         (cluster.create_account("alice.test").await.unwrap(), cluster.create_account("bob.test").await.unwrap());
+    let accounts = [&alice, &bob];
+    let die_within = async |blobs: u16| die_within_a_transaction(&cluster, &accounts, (logs.path(), blobs)).await;
+    // Uploads that nothing refers to are quarantined in one transaction, what lost its last reference in another, and both
+    // are given up in a third.
+    for number in PICTURES..PICTURES + UNUSED {
+        here.upload(&bob.token, "image/png", picture(number)).await.unwrap();
+    }
+    seed::age_blobs(&pool, TIMES[0]).await;
+    die_within(UNUSED).await;
+    collect(&operator).await;
     for number in 0..PICTURES {
         show(&here, &alice, number).await;
         show(&there, &bob, number).await;
@@ -118,16 +154,23 @@ async fn killed_workers_lose_no_blob_and_what_they_left_is_found() {
     for number in 0..PICTURES {
         delete(&there, if is_alices(&number) { &bob } else { &alice }, number).await;
     }
-    for time in TIMES {
+    seed::age_blobs(&pool, TIMES[0]).await;
+    die_within(PICTURES).await;
+    collect(&operator).await;
+    assert_eq!(blobs::quarantined_blobs(&pool).await, i64::from(PICTURES + UNUSED));
+    seed::age_blobs(&pool, TIMES[1]).await;
+    die_within(PICTURES + UNUSED).await;
+    collect(&operator).await;
+    assert_eq!(seed::blob_deletions(&pool).await, i64::from(PICTURES + UNUSED));
+    for time in [TIMES[2], TIMES[3]] {
         seed::age_blobs(&pool, time).await;
-        collect_and_die(&cluster, &[&alice, &bob], logs.path()).await;
+        collect_and_die(&cluster, &accounts, logs.path()).await;
     }
     take_down(&here, &alice, 0, true).await;
     // What they left, and what is taken down stays.
     for time in TIMES {
         seed::age_blobs(&pool, time).await;
-        let gc = operator.run(&["blob", "gc"]).await.unwrap();
-        assert_eq!(gc.code, 0, "{gc:?}");
+        collect(&operator).await;
     }
     let folder = cluster.blobs();
     let place = |account: &Account, folder: &Path| files(folder, &account.did);

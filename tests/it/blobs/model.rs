@@ -1,9 +1,10 @@
-//! Random uploads, records, takedowns and deletions on two replicas, while workers collect and die.
+//! Random uploads, records, imports, takedowns and deletions on two replicas, while workers collect and die.
 //!
 //! Each actor has accounts of its own and does one thing with one of them after the other, or two at the same time, so it
 //! knows what each record refers to and what must come of it. All share one database and one store, and all accounts the
-//! same few pictures. Workers collect meanwhile, and are cut off at random; so are uploads. Time stands still while anybody
-//! acts, and then leaps: what is true of a quarter of a minute and of ten is told apart by [`Stage::leap`].
+//! same few pictures; some may have fewer of them than there are. Workers collect meanwhile, and are cut off at random; so
+//! are uploads. Time stands still while anybody acts, and then leaps: what is true of a quarter of a minute and of ten is
+//! told apart by [`Stage::leap`]. A request to delete an object may be on its way for several leaps.
 //!
 //! `BLOB_MODEL_SEED` repeats a run, as far as the order of what happens at the same time can be repeated.
 //! `BLOB_MODEL_OPERATIONS` says how long it is.
@@ -28,13 +29,15 @@ use stage::Stage;
 use worker::Worker;
 
 /// Operations unless the environment says otherwise: what is done with every change of the code.
-const OPERATIONS: usize = 20_000;
+const OPERATIONS: usize = 100_000;
 /// Who act at the same time.
 const ACTORS: usize = 8;
 /// Who collect at the same time.
 const WORKERS: usize = 2;
 /// Operations of an actor between two leaps of time.
 const TURN: usize = 20;
+/// After one turn in so many it is forgotten which blobs lost references.
+const LOST_NOTES: u32 = 10;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_blob_is_lost_and_none_is_left() {
@@ -49,9 +52,14 @@ async fn no_blob_is_lost_and_none_is_left() {
     for _ in 0..operations.div_ceil(ACTORS * TURN) {
         act(&stage, &mut actors, &mut workers).await;
         stage.settled().await;
+        stage.assert_counted().await;
+        if random.random_ratio(1, LOST_NOTES) {
+            stage.lose_notes().await;
+        }
         stage.leap(random.random_range(0..stage::LEAPS.len())).await;
     }
     end(&stage, actors, &mut workers).await;
+    stage.tally.late_deletions.add(stage.store.late());
     say(&stage.tally);
     stage.tally.assert_all_happened();
 }

@@ -147,7 +147,7 @@ impl Client {
     ///
     /// # Errors
     /// A [`Refusal`], or the server cannot be reached.
-    pub(crate) async fn post_archive(&self, method: &str, token: &str, archive: Bytes) -> Result<()> {
+    pub(crate) async fn post_archive(&self, method: &str, token: &str, archive: impl Into<Body>) -> Result<()> {
         let request = self.http.post(format!("{}/xrpc/{method}", self.origin)).bearer_auth(token);
         bytes(request.header("content-type", "application/vnd.ipld.car").body(archive)).await.map(drop)
     }

@@ -1,24 +1,29 @@
 //! Somebody who uses accounts, and knows what must come of it.
 
+mod import;
+mod race;
+mod upload;
+
 use std::sync::Arc;
 
 use atproto::data::Cid;
 use atproto::syntax::Did;
 use common::audit;
-use common::blob::{ObjectId, UploadError};
+use common::blob::ObjectId;
+use common::config::BlobQuota;
 use common::repo::{PreparedWrite, WriteError};
 use common::testing::seed::{self, SeededRepo};
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 
-use super::cut::Cut;
-use super::ledger::{self, Ledger, MEDIA_TYPE, PICTURES, Picture};
+use super::ledger::{self, Ledger, PICTURES, Picture};
 use super::stage::{Replica, Stage};
 
 /// Accounts of one actor.
 const ACCOUNTS: usize = 2;
-/// After so many steps at most an upload that is cut off is.
-const STEPS: u32 = 25;
+/// What the second account of an actor may have: of all pictures some half.
+const QUOTAS: [BlobQuota; 2] =
+    [BlobQuota { bytes: None, count: Some(5) }, BlobQuota { bytes: Some(8_000), count: None }];
 
 pub(super) struct Actor {
     stage: Arc<Stage>,
@@ -29,14 +34,18 @@ pub(super) struct Actor {
 struct Account {
     name: String,
     repo: SeededRepo,
+    quota: BlobQuota,
     ledger: Ledger,
 }
 
-/// How an upload ended.
+/// How a write ended.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Upload {
+enum Write {
     Done,
-    Not,
+    /// What is there already is not written again.
+    Needless,
+    /// A picture was not there, and need not be.
+    Refused,
 }
 
 impl Actor {
@@ -46,8 +55,9 @@ impl Actor {
             // DIDs of tests have letters only.
             let letter = |number: usize| char::from(b'b' + u8::try_from(number).unwrap());
             let name = format!("{}{}.test", letter(number), letter(place));
-            let repo = seed::repo(&stage.db.pool(), &name).await;
-            accounts.push(Account { name, repo, ledger: Ledger::default() });
+            let quota = if place == 0 { BlobQuota::default() } else { QUOTAS[number % QUOTAS.len()] };
+            let repo = sign_up(stage, &name, quota).await;
+            accounts.push(Account { name, repo, quota, ledger: Ledger::default() });
         }
         let stage = Arc::clone(stage);
         Self { stage, random: StdRng::seed_from_u64(seed.wrapping_add(number as u64)), accounts }
@@ -61,15 +71,19 @@ impl Actor {
         for _ in 0..count {
             let account = self.random.random_range(0..ACCOUNTS);
             match self.random.random_range(0..100) {
-                0..22 => self.upload(account).await,
+                0..20 => self.upload(account).await,
+                20 | 21 => self.upload_two(account).await,
                 22..25 => self.begin_upload(account).await,
-                25..50 => self.show(account).await,
-                50..65 => self.delete(account).await,
-                65..80 => self.look(account).await,
-                80..86 => self.moderate(account).await,
-                86..92 => self.show_while_uploading(account).await,
-                92..98 => self.show_while_deleting(account).await,
-                98 => self.show_and_delete(account).await,
+                25..47 => self.show(account).await,
+                47..60 => self.delete(account).await,
+                60..74 => self.look(account).await,
+                74..80 => self.moderate(account).await,
+                80..85 => self.show_while_uploading(account).await,
+                85..91 => self.show_while_deleting(account).await,
+                91..95 => self.keep(account).await,
+                95 => self.show_and_delete(account).await,
+                96 | 97 => self.import(account).await,
+                98 => self.import_while_uploading(account).await,
                 _ => self.leave_and_return(account).await,
             }
         }
@@ -86,17 +100,21 @@ impl Actor {
         // One account keeps its records, the other does not; some are deleted.
         let rkeys: Vec<String> = self.accounts[1].ledger.records.keys().cloned().collect();
         for rkey in rkeys {
-            self.write(1, ledger::delete(&rkey), &[]).await.unwrap();
+            assert!(self.write(1, ledger::delete(&rkey), &[]).await == Write::Done);
             self.accounts[1].ledger.records.remove(&rkey);
         }
         if self.random.random_ratio(1, 4) {
             self.delete_account(1).await;
         }
-        let Account { repo, ledger, .. } = &self.accounts[0];
-        for picture in ledger.readable() {
-            assert!(self.is_whole(0, picture).await, "{repo:?} lost picture {picture}");
+        let (Account { repo, ledger, .. }, mut left) = (&self.accounts[0], Vec::new());
+        for picture in 0..PICTURES {
+            let is_whole = self.is_whole(0, picture).await;
+            assert!(is_whole || !ledger.is_readable(picture), "{repo:?} lost picture {picture}");
+            if is_whole {
+                left.push((repo.did.clone(), ledger::cid(picture)));
+            }
         }
-        ledger.readable().map(|picture| (repo.did.clone(), ledger::cid(picture))).collect()
+        left
     }
 
     fn picture(&mut self) -> Picture {
@@ -115,53 +133,6 @@ impl Actor {
         records.keys().nth(place).cloned()
     }
 
-    async fn upload(&mut self, account: usize) {
-        let (picture, replica) = (self.picture(), self.replica());
-        let outcome = self.upload_at(&replica, account, picture).await;
-        self.note_upload(account, picture, outcome);
-    }
-
-    fn note_upload(&mut self, account: usize, picture: Picture, outcome: Upload) {
-        if outcome == Upload::Done {
-            self.accounts[account].ledger.fresh.insert(picture);
-        }
-    }
-
-    async fn upload_at(&self, replica: &Replica, account: usize, picture: Picture) -> Upload {
-        let Account { repo, ledger, .. } = &self.accounts[account];
-        let mut spool = replica.blobs.spool();
-        spool.push(&ledger::bytes(picture)).await.unwrap();
-        let content = spool.finish().await.unwrap();
-        let (tally, is_hidden) = (&self.stage.tally, ledger.hidden.contains(&picture));
-        match replica.blobs.upload(repo.account, &repo.did, content, MEDIA_TYPE).await {
-            Ok(_) => {
-                assert!(!is_hidden, "picture {picture} is taken down");
-                tally.uploads.increment();
-                return Upload::Done;
-            }
-            Err(UploadError::Takendown) => {
-                assert!(is_hidden, "picture {picture} is not taken down");
-                tally.hidden_uploads.increment();
-            }
-            Err(UploadError::BeingDeleted) => {
-                assert!(!ledger.is_shown(picture), "picture {picture} is being deleted");
-                tally.barred_uploads.increment();
-            }
-            Err(UploadError::Store(_)) => tally.failed_uploads.increment(),
-            Err(error) => panic!("{error:?}"),
-        }
-        Upload::Not
-    }
-
-    /// The replica dies in the middle of it.
-    async fn begin_upload(&mut self, account: usize) {
-        let (picture, replica, steps) = (self.picture(), self.replica(), self.random.random_range(1..STEPS));
-        match Cut::after(steps, self.upload_at(&replica, account, picture)).await {
-            Some(outcome) => self.note_upload(account, picture, outcome),
-            None => self.stage.tally.cut_uploads.increment(),
-        }
-    }
-
     /// Writes a new record or an old one.
     async fn show(&mut self, account: usize) {
         let rkey = if self.random.random_ratio(1, 3) { self.record(account) } else { None };
@@ -171,43 +142,36 @@ impl Actor {
             pictures.push(self.picture());
         }
         let write = ledger::show(&rkey, &pictures);
-        if self.write(account, write, &pictures).await.is_ok() {
-            self.accounts[account].ledger.records.insert(rkey, pictures);
+        if self.write(account, write, &pictures).await == Write::Done {
+            self.accounts[account].ledger.wrote(rkey, pictures);
         }
     }
 
     async fn delete(&mut self, account: usize) {
         let Some(rkey) = self.record(account) else { return };
-        self.write(account, ledger::delete(&rkey), &[]).await.unwrap();
+        assert!(self.write(account, ledger::delete(&rkey), &[]).await == Write::Done);
         self.accounts[account].ledger.records.remove(&rkey);
         self.stage.tally.deletions.increment();
     }
 
-    async fn write(&mut self, account: usize, write: PreparedWrite, pictures: &[Picture]) -> Result<(), ()> {
+    async fn write(&mut self, account: usize, write: PreparedWrite, pictures: &[Picture]) -> Write {
         let replica = self.replica();
         self.write_at(&replica, account, write, pictures).await
     }
 
-    /// Err if a picture was not there, and need not be.
-    async fn write_at(
-        &self,
-        replica: &Replica,
-        account: usize,
-        write: PreparedWrite,
-        pictures: &[Picture],
-    ) -> Result<(), ()> {
+    async fn write_at(&self, replica: &Replica, account: usize, write: PreparedWrite, pictures: &[Picture]) -> Write {
         let Account { repo, ledger, .. } = &self.accounts[account];
         match replica.repos.apply_writes(repo.account, &repo.did, vec![write], None).await {
-            Ok(commit) => {
-                // What is there already is not written again.
-                assert!(commit.is_none() || !ledger.must_be_refused(pictures), "{pictures:?}: {ledger:?}");
+            Ok(None) => Write::Needless,
+            Ok(Some(_)) => {
+                assert!(!ledger.must_be_refused(pictures), "{pictures:?}: {ledger:?}");
                 self.stage.tally.writes.increment();
-                Ok(())
+                Write::Done
             }
             Err(WriteError::BlobNotFound(cid)) => {
                 assert!(!ledger.must_be_taken(pictures), "{repo:?} lost {cid}: {pictures:?}: {ledger:?}");
                 self.stage.tally.refused_writes.increment();
-                Err(())
+                Write::Refused
             }
             Err(error) => panic!("{error:?}"),
         }
@@ -216,10 +180,14 @@ impl Actor {
     /// Reads what must be there, and what must not be shown.
     async fn look(&mut self, account: usize) {
         let picture = self.picture();
-        let is_readable = self.accounts[account].ledger.is_readable(picture);
         let is_whole = self.is_whole(account, picture).await;
-        let Account { repo, ledger, .. } = &self.accounts[account];
-        assert_eq!(is_whole, is_readable, "{repo:?} has lost or shows picture {picture}: {ledger:?}");
+        let Account { repo, ledger, .. } = &mut self.accounts[account];
+        if is_whole && ledger.may_be_readable(picture) {
+            // From here on it must be.
+            ledger.doubtful.remove(&picture);
+        }
+        let is_right = is_whole == ledger.is_readable(picture) || ledger.may_be_readable(picture);
+        assert!(is_right, "{repo:?} has lost or shows picture {picture}: {ledger:?}");
         let tally = &self.stage.tally;
         if is_whole { tally.reads.increment() } else { tally.refused_reads.increment() }
     }
@@ -252,7 +220,19 @@ impl Actor {
             tally.reversals.increment();
         } else if is_there {
             ledger.hidden.insert(picture);
+            ledger.doubtful.remove(&picture);
             tally.takedowns.increment();
+        }
+    }
+
+    /// An operator may bring back what nobody needs.
+    async fn keep(&mut self, account: usize) {
+        let (picture, replica) = (self.picture(), self.replica());
+        let Account { repo, ledger, .. } = &mut self.accounts[account];
+        if replica.blobs.keep(&audit::Actor::Admin, &repo.did, ledger::cid(picture)).await.unwrap() {
+            ledger.fresh.insert(picture);
+            ledger.doubtful.remove(&picture);
+            self.stage.tally.kept.increment();
         }
     }
 
@@ -262,65 +242,11 @@ impl Actor {
         replica.blobs.mark(&audit::Actor::Admin, did, ledger::cid(picture), reference).await.unwrap()
     }
 
-    /// The record may come before the picture.
-    async fn show_while_uploading(&mut self, account: usize) {
-        let (picture, here, there) = (self.picture(), self.replica(), self.replica());
-        let rkey = self.accounts[account].ledger.new_key();
-        let (write, pictures) = (ledger::show(&rkey, &[picture]), [picture]);
-        let (uploaded, written) =
-            tokio::join!(self.upload_at(&here, account, picture), self.write_at(&there, account, write, &pictures));
-        self.note_upload(account, picture, uploaded);
-        if written.is_ok() {
-            self.accounts[account].ledger.records.insert(rkey, vec![picture]);
-        }
-        self.stage.tally.races.increment();
-    }
-
-    /// One record takes up what the other lets go.
-    async fn show_while_deleting(&mut self, account: usize) {
-        let Some(old) = self.record(account) else { return };
-        let pictures = self.accounts[account].ledger.records[&old].clone();
-        let (new, here, there) = (self.accounts[account].ledger.new_key(), self.replica(), self.replica());
-        let (deletion, write) = (ledger::delete(&old), ledger::show(&new, &pictures));
-        let (deleted, written) = tokio::join!(
-            self.write_at(&here, account, deletion, &[]),
-            self.write_at(&there, account, write, &pictures)
-        );
-        deleted.unwrap();
-        let ledger = &mut self.accounts[account].ledger;
-        ledger.records.remove(&old);
-        if written.is_ok() {
-            ledger.records.insert(new, pictures);
-        }
-        self.stage.tally.races.increment();
-    }
-
-    /// Two commits of one chain: the record is never stored.
-    async fn show_and_delete(&mut self, account: usize) {
-        let (picture, replica) = (self.picture(), self.replica());
-        let rkey = self.accounts[account].ledger.new_key();
-        let (write, deletion) = (ledger::show(&rkey, &[picture]), ledger::remove(&rkey));
-        let pictures = [picture];
-        let (written, removed) = tokio::join!(
-            self.write_at(&replica, account, write, &pictures),
-            self.write_at(&replica, account, deletion, &[])
-        );
-        removed.unwrap();
-        let Account { repo, ledger, .. } = &mut self.accounts[account];
-        let path = ledger::path(&rkey);
-        let found = replica.repos.find_record(repo.account, &path.collection, &path.rkey).await.unwrap();
-        if found.is_some() {
-            assert!(written.is_ok());
-            ledger.records.insert(rkey, vec![picture]);
-        }
-        self.stage.tally.races.increment();
-    }
-
     /// Another account with the same DID has none of what the first one had.
     async fn leave_and_return(&mut self, account: usize) {
         self.delete_account(account).await;
-        let Account { name, repo, ledger } = &mut self.accounts[account];
-        *repo = seed::repo(&self.stage.db.pool(), name).await;
+        let Account { name, repo, quota, ledger } = &mut self.accounts[account];
+        *repo = sign_up(&self.stage, name, *quota).await;
         *ledger = Ledger::default();
         self.stage.tally.returns.increment();
     }
@@ -329,4 +255,14 @@ impl Actor {
         let replica = self.replica();
         assert!(replica.lifecycle.delete(&self.accounts[account].repo.did, None).await.unwrap());
     }
+}
+
+/// An account that may have so much, before it has anything.
+async fn sign_up(stage: &Stage, name: &str, quota: BlobQuota) -> SeededRepo {
+    let repo = seed::repo(&stage.db.pool(), name).await;
+    if quota != BlobQuota::default() {
+        let quotas = stage.replicas[0].blobs.quotas();
+        assert!(quotas.set(&audit::Actor::Admin, &repo.did, Some(quota)).await.unwrap());
+    }
+    repo
 }

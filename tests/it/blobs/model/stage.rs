@@ -59,6 +59,12 @@ impl Stage {
         self.db.until_idle().await;
     }
 
+    /// Forgets what lost references since, as if it had been before anybody noted that.
+    pub(super) async fn lose_notes(&self) {
+        blobs::forget_dereferences(&self.db.pool()).await;
+        self.tally.lost_notes.increment();
+    }
+
     /// Lets time pass.
     pub(super) async fn leap(&self, number: usize) {
         self.store.age(LEAPS[number]);
@@ -77,6 +83,11 @@ impl Stage {
         }
     }
 
+    /// What accounts are said to have must be what they have.
+    pub(super) async fn assert_counted(&self) {
+        assert!(blobs::is_usage_right(&self.db.pool()).await);
+    }
+
     /// What is there must be what is expected: rows, and bytes.
     pub(super) async fn assert_holds_only(&self, expected: Vec<(Did, Cid)>) {
         let name = |(did, cid): (Did, Cid)| (did.to_string(), cid);
@@ -88,7 +99,7 @@ impl Stage {
         let rows: BTreeSet<_> = rows.into_iter().map(|(did, cid, _)| name((did, cid))).collect();
         assert_eq!(rows, expected, "the rows that are left");
         assert_eq!(seed::blob_deletions(&self.db.pool()).await, 0);
-        assert!(blobs::is_usage_right(&self.db.pool()).await);
+        self.assert_counted().await;
         let checker = BlobChecker::new(self.db.pool(), Objects::in_memory(&self.store));
         for blob in checker.list(None, None, u16::MAX).await.unwrap() {
             assert_eq!(checker.check(&blob).await.unwrap(), Some(Condition::Sound), "{blob:?}");

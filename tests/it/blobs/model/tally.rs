@@ -32,6 +32,8 @@ tally! {
     barred_uploads,
     /// Uploads of what was taken down.
     hidden_uploads,
+    /// Uploads beyond what an account may have.
+    uploads_beyond_quota,
     /// Records written.
     writes,
     /// Records that referred to what was not there, or taken down.
@@ -44,6 +46,14 @@ tally! {
     refused_reads,
     takedowns,
     reversals,
+    /// Blobs that an operator took out of quarantine.
+    kept,
+    /// Repos that came in the place of others.
+    imports,
+    /// Pictures of theirs that may not have been there.
+    doubtful,
+    /// Times that nobody noted who lost references.
+    lost_notes,
     /// Accounts that were deleted and came back.
     returns,
     /// Two things done at the same time.
@@ -57,6 +67,8 @@ tally! {
     quarantined,
     given_up,
     deleted_objects,
+    /// Requests to delete that the store refused because they came late.
+    late_deletions,
     /// Objects put into or out of use.
     placed,
 }

@@ -50,8 +50,9 @@ impl Worker {
         while !stop.is_cancelled() {
             let (choice, cut, steps) =
                 (self.random.random_range(0..4), self.random.random_ratio(1, CUTS), self.random.random_range(1..STEPS));
-            let run = self.run(choice);
-            let outcome = if cut { Cut::after(steps, run).await } else { stop.run_until_cancelled(run).await };
+            // A request may be on its way until time leaps.
+            let run = stop.run_until_cancelled(self.run(choice));
+            let outcome = if cut { Cut::after(steps, run).await.flatten() } else { run.await };
             let tally = &self.stage.tally;
             if outcome.is_some() {
                 tally.runs.increment();
