@@ -6,8 +6,6 @@ use crate::{iptc, xmp};
 
 /// Directories that are looked at, which ends every circle of them.
 const DIRECTORY_LIMIT: usize = 16;
-/// Values that are read as a whole. Each may be as long as the block, and a hostile one has thousands of them.
-const VALUE_LIMIT: usize = 16;
 /// Longest text that is kept, in bytes.
 const TEXT_LIMIT: usize = 1_024;
 /// Bytes of a position that are looked at; it has three fractions.
@@ -56,7 +54,8 @@ impl Exif {
         let Some(tiff) = Tiff::open(block) else { return exif };
         let first = tiff.u32(4);
         let mut waiting: Vec<(u32, bool)> = first.map(|at| (at, false)).into_iter().collect();
-        let (mut seen, mut values) = (Vec::new(), 0);
+        // Values lie beside each other. Those of a hostile block, thousands of them, may each be all of it.
+        let (mut seen, mut unread) = (Vec::new(), block.len());
         while let Some((at, is_gps)) = waiting.pop() {
             if seen.contains(&(at, is_gps)) || seen.len() >= DIRECTORY_LIMIT {
                 continue;
@@ -70,9 +69,10 @@ impl Exif {
                 match entry.tag {
                     GPS_DIRECTORY => waiting.push((entry.value, true)),
                     EXIF_DIRECTORY | SUB_DIRECTORIES => waiting.push((entry.value, false)),
-                    XMP | IPTC if values < VALUE_LIMIT => {
-                        values += 1;
+                    XMP | IPTC => {
                         let bytes = tiff.bytes(&entry);
+                        let bytes = &bytes[..bytes.len().min(unread)];
+                        unread -= bytes.len();
                         exif.location |= xmp::names_place(bytes) || iptc::names_place(bytes);
                     }
                     _ if Some(at) == first => exif.kept.take(&tiff, &entry),

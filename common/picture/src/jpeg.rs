@@ -9,7 +9,7 @@ use std::io::{Read, Seek};
 use std::ops::Range;
 
 use crate::exif::Kept;
-use crate::{InspectError, Picture, iptc, movie, xmp};
+use crate::{InspectError, Picture, iptc, xmp};
 
 /// How every JPEG begins.
 pub(crate) const START: &[u8] = b"\xff\xd8\xff";
@@ -65,17 +65,12 @@ pub(crate) fn inspect<R: Read + Seek>(picture: &mut Picture<R>) -> Result<(), In
     let len = picture.source.len();
     if end < len {
         picture.edits.remove(end..len)?;
-        inspect_rest(picture, end)?;
     }
-    Ok(())
+    picture.search_rest(end)
 }
 
-/// What follows the end of a picture: previews, depth maps and brightness of the same picture, or a film of the moment.
-fn inspect_rest<R: Read + Seek>(picture: &mut Picture<R>, mut at: u64) -> Result<(), InspectError> {
-    if let Some(film) = picture.source.find(at, b"ftyp")? {
-        let film = film.saturating_sub(4).max(at)..picture.source.len();
-        movie::inspect(picture, film)?;
-    }
+/// All pictures that begin at or after `at`, such as previews, depth maps and brightness of one in front of them.
+pub(crate) fn inspect_all<R: Read + Seek>(picture: &mut Picture<R>, mut at: u64) -> Result<(), InspectError> {
     while let Some(start) = picture.source.find(at, START)? {
         at = walk(picture, start, false)?;
     }
@@ -179,6 +174,7 @@ fn look_at<R: Read + Seek>(
                 return Err(InspectError::Unreadable("a part of metadata that is too large"));
             }
         }
+        Kind::Other if segment.marker != COMMENT => picture.search(segment.payload.clone())?,
         Kind::Needed | Kind::Other => {}
     }
     Ok(())

@@ -8,8 +8,8 @@
 //! |---|---|---|
 //! | JPEG | APP1 (Exif, XMP and its extension), APP13 (IPTC), comments, other pictures and films behind the end | leaving it out |
 //! | PNG | `eXIf`, text chunks (XMP, profiles in hexadecimal), `tIME` | leaving it out |
-//! | WebP | `EXIF` and `XMP` chunks | leaving it out |
-//! | HEIC, AVIF | items `Exif` and `mime`; boxes `uuid`, `udta`, `meta`; attached films | overwriting it, since everything else in such a file is found by its position |
+//! | WebP | `EXIF` and `XMP` chunks, also of frames | leaving it out |
+//! | HEIC, AVIF | items `Exif`, `mime` and `uri `; all boxes that pictures do not need; attached films; what follows the boxes | overwriting it, since everything else in such a file is found by its position |
 //!
 //! # A place
 //! Positions in Exif and XMP, and places by name in IPTC and its XMP form. Not what makers of cameras hide in formats of
@@ -19,6 +19,10 @@
 //! What a viewer needs: colour profiles, animation, resolution, and of Exif the orientation. And who claims a picture
 //! says so on purpose: artist and copyright of Exif stay, author and copyright of PNG. All else that is not known to be
 //! needed goes, such as thumbnails, which may show what was cut off, and whatever follows the picture in its file.
+//!
+//! # What cannot be looked into
+//! Encrypted metadata, and such as is compressed in a way that we do not know, may name a place: [`Inspection::opaque`]. It is
+//! removed without being read. What has no form that we know, and no picture needs, is searched for Exif and XMP.
 //!
 //! # Bytes from strangers
 //! Nothing is believed: lengths end where the file does, and a file is read like the lenient viewers do, beyond garbage and
@@ -35,6 +39,7 @@ mod iptc;
 mod jpeg;
 mod movie;
 mod png;
+mod search;
 mod source;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
@@ -56,6 +61,8 @@ const METADATA_LIMIT: u64 = 32 << 20;
 const BLOCK_LIMIT: u64 = 1 << 20;
 /// Small parts that are looked at, one by one: boxes, directories, items.
 const PART_LIMIT: u32 = 20_000;
+/// Blocks of Exif that are found by searching. Each may be all that follows, so their number is bounded, too.
+const FOUND_LIMIT: u32 = 64;
 
 /// A kind of picture that can be inspected.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -89,6 +96,7 @@ impl Format {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Inspection {
     location: bool,
+    opaque: Option<&'static str>,
     pieces: Option<Vec<Piece>>,
 }
 
@@ -96,6 +104,11 @@ impl Inspection {
     /// Whether it names the place where it was taken, or that it shows.
     pub fn carries_location(&self) -> bool {
         self.location
+    }
+
+    /// What it has, in the words of an [`InspectError`], that may name a place and cannot be looked into.
+    pub fn opaque(&self) -> Option<&'static str> {
+        self.opaque
     }
 
     /// The file without personal metadata, from its beginning to its end. `None` if it has none to remove.
@@ -126,13 +139,14 @@ pub fn inspect(file: impl Read + Seek) -> Result<Option<Inspection>, InspectErro
         Format::Heif => heif::inspect(&mut picture)?,
     }
     let pieces = picture.edits.into_pieces(picture.source.len())?;
-    Ok(Some(Inspection { location: picture.location, pieces }))
+    Ok(Some(Inspection { location: picture.location, opaque: picture.opaque, pieces }))
 }
 
 /// A picture that is being inspected.
 struct Picture<R> {
     source: Source<R>,
     location: bool,
+    opaque: Option<&'static str>,
     edits: Edits,
     budget: Budget,
 }
@@ -141,10 +155,11 @@ struct Picture<R> {
 struct Budget {
     bytes: u64,
     parts: u32,
+    found: u32,
 }
 
 impl Budget {
-    const FULL: Self = Self { bytes: METADATA_LIMIT, parts: PART_LIMIT };
+    const FULL: Self = Self { bytes: METADATA_LIMIT, parts: PART_LIMIT, found: FOUND_LIMIT };
 
     /// Takes bytes of metadata.
     fn spend(&mut self, bytes: u64) -> Result<(), InspectError> {
@@ -159,11 +174,18 @@ impl Budget {
         self.parts = left.ok_or(InspectError::Unreadable("too many parts"))?;
         Ok(())
     }
+
+    /// Takes one block of Exif that was found by searching.
+    fn spend_found(&mut self) -> Result<(), InspectError> {
+        let left = self.found.checked_sub(1);
+        self.found = left.ok_or(InspectError::Unreadable("too many parts"))?;
+        Ok(())
+    }
 }
 
 impl<R: Read + Seek> Picture<R> {
     fn new(source: Source<R>) -> Self {
-        Self { source, location: false, edits: Edits::default(), budget: Budget::FULL }
+        Self { source, location: false, opaque: None, edits: Edits::default(), budget: Budget::FULL }
     }
 
     /// Reads a part as a whole.

@@ -5,7 +5,7 @@
 use std::io::{Read, Seek};
 use std::ops::Range;
 
-use crate::{InspectError, Picture, xmp};
+use crate::{InspectError, Picture};
 
 /// What gives a place away in what a film says of itself.
 const PLACES: [&[u8]; 3] = [b"\xa9xyz", b"loci", b"quicktime.location"];
@@ -52,6 +52,15 @@ pub(crate) fn inspect<R: Read + Seek>(picture: &mut Picture<R>, mut rest: Range<
     Ok(())
 }
 
+/// Notes a location in a film that begins at or after `at`, whatever is in front of it.
+pub(crate) fn find<R: Read + Seek>(picture: &mut Picture<R>, at: u64) -> Result<(), InspectError> {
+    match picture.source.find(at, b"ftyp")? {
+        // The length of the box is in front of its name.
+        Some(name) => inspect(picture, name.saturating_sub(4).max(at)..picture.source.len()),
+        None => Ok(()),
+    }
+}
+
 /// The boxes of a `moov` in which the film and its tracks say something of themselves.
 pub(crate) fn descriptions<R: Read + Seek>(
     picture: &mut Picture<R>,
@@ -75,6 +84,6 @@ pub(crate) fn descriptions<R: Read + Seek>(
 pub(crate) fn look_at<R: Read + Seek>(picture: &mut Picture<R>, part: &Part) -> Result<(), InspectError> {
     let content = picture.block(part.content.clone())?;
     let names = |place: &&[u8]| content.windows(place.len()).any(|window| window == *place);
-    picture.location |= PLACES.iter().any(names) || xmp::names_place(&content);
-    Ok(())
+    picture.location |= PLACES.iter().any(names);
+    picture.search(part.content.clone())
 }

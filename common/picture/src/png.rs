@@ -46,7 +46,7 @@ pub(crate) fn inspect<R: Read + Seek>(picture: &mut Picture<R>) -> Result<(), In
                 if at < len {
                     picture.edits.remove(at..len)?;
                 }
-                break;
+                return picture.search_rest(at);
             }
             b"eXIf" => {
                 let exif = picture.exif(chunk.payload)?;
@@ -55,10 +55,12 @@ pub(crate) fn inspect<R: Read + Seek>(picture: &mut Picture<R>) -> Result<(), In
                 picture.replace(chunk.range, kept)?;
                 is_first = false;
             }
-            // Other texts go like all that decoders may pass over.
-            b"tEXt" | b"zTXt" | b"iTXt" if look_at_text(picture, &chunk)? => {}
-            // They may if the first letter is a small one.
-            kind if kind[0].is_ascii_lowercase() && !NEEDED.contains(&kind) => picture.edits.remove(chunk.range)?,
+            b"tEXt" | b"zTXt" | b"iTXt" => inspect_text(picture, chunk)?,
+            // Decoders may pass over what begins with a small letter.
+            kind if kind[0].is_ascii_lowercase() && !NEEDED.contains(&kind) => {
+                picture.search(chunk.payload)?;
+                picture.edits.remove(chunk.range)?;
+            }
             _ => {}
         }
     }
@@ -87,6 +89,10 @@ struct Text {
     keyword: String,
     range: Range<u64>,
     deflated: bool,
+}
+
+fn inspect_text<R: Read + Seek>(picture: &mut Picture<R>, chunk: Chunk) -> Result<(), InspectError> {
+    if look_at_text(picture, &chunk)? { Ok(()) } else { picture.edits.remove(chunk.range) }
 }
 
 /// Notes a location in a text; whether the text may stay.

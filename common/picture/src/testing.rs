@@ -1,6 +1,10 @@
 //! Pictures for tests: small, valid, and with whatever metadata a test wants.
 
+mod heif;
+
 use std::io::Cursor;
+
+pub use heif::{Heif, Item, heif};
 
 use crate::{Format, InspectError, Inspection, Piece};
 
@@ -34,7 +38,8 @@ pub fn picture(format: Format, exif: &Block) -> Vec<u8> {
 
 /// Inspects bytes that are a picture.
 pub fn inspect(bytes: &[u8]) -> Result<Inspection, InspectError> {
-    crate::inspect(Cursor::new(bytes)).map(|found| found.unwrap_or(Inspection { location: false, pieces: None }))
+    crate::inspect(Cursor::new(bytes))
+        .map(|found| found.unwrap_or(Inspection { location: false, opaque: None, pieces: None }))
 }
 
 /// The bytes that pieces of these make.
@@ -218,36 +223,6 @@ pub fn webp(chunks: &[([u8; 4], Vec<u8>)]) -> Vec<u8> {
 pub fn part(kind: [u8; 4], content: &[u8]) -> Vec<u8> {
     let len = u32::try_from(content.len() + 8).unwrap_or(u32::MAX).to_be_bytes();
     [len.as_slice(), &kind, content].concat()
-}
-
-/// The boxes of a HEIF file with these items, whose data are in an `mdat` at its end.
-pub fn heif(items: &[([u8; 4], Vec<u8>)]) -> Vec<u8> {
-    let front = part(*b"ftyp", b"mif1\0\0\0\0mif1heicmiaf");
-    let meta_len = heif_meta(items, 0).len();
-    let meta = heif_meta(items, front.len() + meta_len + 8);
-    let data: Vec<u8> = items.iter().flat_map(|(_, data)| data.clone()).collect();
-    [front, meta, part(*b"mdat", &data)].concat()
-}
-
-/// The table of items whose data begin at `at`.
-fn heif_meta(items: &[([u8; 4], Vec<u8>)], mut at: usize) -> Vec<u8> {
-    let count = u16::try_from(items.len()).unwrap_or(0).to_be_bytes();
-    let mut kinds = [&[0; 4], count.as_slice()].concat();
-    // Version 0; offsets and lengths of four bytes.
-    let mut places = [&[0, 0, 0, 0, 0x44, 0], count.as_slice()].concat();
-    for (id, (kind, data)) in (1_u16..).zip(items) {
-        let media_type: &[u8] = if kind == b"mime" { b"application/rdf+xml\0" } else { b"" };
-        let entry = [&[2, 0, 0, 0], id.to_be_bytes().as_slice(), &[0, 0], kind, b"\0", media_type].concat();
-        kinds.extend(part(*b"infe", &entry));
-        places.extend([id.to_be_bytes().as_slice(), &[0, 0, 0, 1]].concat());
-        places.extend(u32::try_from(at).unwrap_or(0).to_be_bytes());
-        places.extend(u32::try_from(data.len()).unwrap_or(0).to_be_bytes());
-        at += data.len();
-    }
-    let handler = part(*b"hdlr", b"\0\0\0\0\0\0\0\0pict\0\0\0\0\0\0\0\0\0\0\0\0\0");
-    let first = part(*b"pitm", &[0, 0, 0, 0, 0, 1]);
-    let content = [vec![0; 4], handler, first, part(*b"iinf", &kinds), part(*b"iloc", &places)].concat();
-    part(*b"meta", &content)
 }
 
 /// A dataset of IPTC's second record.

@@ -69,6 +69,32 @@ fn what_is_personal_goes_and_what_is_needed_stays() {
 }
 
 #[test]
+fn what_no_picture_needs_is_searched() {
+    let block = Block { gps: gps(), ..Block::default() }.to_bytes();
+    for secret in [testing::XMP.to_vec(), block] {
+        let within = [
+            testing::jpeg(&[(0xeb, secret.clone())]),
+            testing::png(&[(*b"caBX", secret.clone())]),
+            testing::webp(&[(*b"note", secret.clone())]),
+            [testing::heif(&[(*b"hvc1", vec![1; 9])]), testing::part(*b"note", &secret)].concat(),
+        ];
+        let clean =
+            [testing::jpeg(&[]), testing::png(&[]), testing::webp(&[]), testing::heif(&[(*b"hvc1", vec![1; 9])])];
+        let behind = clean.map(|bytes| [bytes.as_slice(), &[0, 0, 0, 2], &secret].concat());
+        for bytes in within.into_iter().chain(behind) {
+            let format = Format::of(&bytes);
+            assert!(inspect(&bytes).unwrap().carries_location(), "{format:?}");
+            let stripped = strip(&bytes);
+            assert!(!inspect(&stripped).unwrap().carries_location() && !contains(&stripped, &secret), "{format:?}");
+        }
+        assert!(
+            !inspect(&testing::jpeg(&[(0xfe, secret)])).unwrap().carries_location(),
+            "a comment says what it likes"
+        );
+    }
+}
+
+#[test]
 fn a_clean_picture_stays_as_it_is() {
     let block = Block { values: vec![(0x0112, 3, vec![0, 8])], ..Block::default() };
     for (bytes, format) in [
@@ -136,7 +162,7 @@ proptest! {
         let Ok(inspection) = inspect(&bytes) else { return Ok(()) };
         let stripped = assemble(&bytes, inspection.stripped());
         if let Ok(inspection) = inspect(&stripped) {
-            prop_assert!(!inspection.carries_location());
+            prop_assert!(!inspection.carries_location() && inspection.opaque().is_none());
             prop_assert_eq!(inspection.stripped(), None);
         }
     }

@@ -1,23 +1,45 @@
 //! XMP: an XML text, of which only the names of properties matter here.
 //!
 //! No XML parser: the text may be cut into pieces, damaged, or megabytes long because it holds a depth map, and all that is
-//! asked is whether one of some properties has a value. A place in a property whose prefix is not the usual one is found
-//! for positions only.
+//! asked is whether one of some properties has a value. What a prefix means is believed wherever in the text it is said, and
+//! of the usual ones always.
 //!
 //! Source: Adobe XMP specification parts 1 to 3, IPTC Photo Metadata Standard.
 
+use std::collections::BTreeMap;
+
 /// Longest name of a property with its prefix, and how far behind it a value must begin.
 const AROUND: usize = 160;
+/// Prefixes of one text that are used for places, or that mean one of our namespaces. Editors write a few.
+const PREFIX_LIMIT: usize = 64;
 
 /// Names of positions, whatever their prefix: Exif's, and those of the makers of drones. Some write them differently.
 const POSITIONS: [&str; 6] =
     ["GPSLatitude", "GPSLongitude", "GPSLongtitude", "GPSDestLatitude", "GPSDestLongitude", "GPSAreaInformation"];
-/// Names of places by prefix.
-const PLACES: [(&str, &[&str]); 3] = [
-    ("photoshop", &["City", "State", "Country"]),
-    ("Iptc4xmpCore", &["Location", "CountryCode"]),
-    ("Iptc4xmpExt", &["LocationCreated", "LocationShown", "City", "Sublocation", "ProvinceState", "CountryName"]),
+/// Names of places by namespace.
+const NAMESPACES: [Namespace; 3] = [
+    Namespace { prefix: "photoshop", uri: "http://ns.adobe.com/photoshop/", places: &["City", "State", "Country"] },
+    Namespace {
+        prefix: "Iptc4xmpCore",
+        uri: "http://iptc.org/std/Iptc4xmpCore/",
+        places: &["Location", "CountryCode"],
+    },
+    Namespace {
+        prefix: "Iptc4xmpExt",
+        uri: "http://iptc.org/std/Iptc4xmpExt/",
+        places: &["LocationCreated", "LocationShown", "City", "Sublocation", "ProvinceState", "CountryName"],
+    },
 ];
+/// How the URIs of all of them begin.
+const SCHEME: &str = "http";
+
+struct Namespace {
+    /// As nearly everybody writes it.
+    prefix: &'static str,
+    /// Without its version.
+    uri: &'static str,
+    places: &'static [&'static str],
+}
 
 /// Whether a packet names a place.
 pub(crate) fn names_place(packet: &[u8]) -> bool {
@@ -40,6 +62,21 @@ pub(crate) struct Scanner {
     /// Bytes of it that were looked at for the beginning of a name.
     seen: usize,
     found: bool,
+    prefixes: Prefixes,
+}
+
+/// What is known of prefixes.
+#[derive(Default)]
+struct Prefixes(BTreeMap<Vec<u8>, Prefix>);
+
+/// What is known of a prefix, as sets of namespaces: one bit for each. An attribute may use a prefix before the element says
+/// what it means.
+#[derive(Clone, Copy, Default)]
+struct Prefix {
+    /// Those that it was said to mean.
+    meant: u8,
+    /// Those of which a place was named with it.
+    used: u8,
 }
 
 impl Scanner {
@@ -60,36 +97,87 @@ impl Scanner {
         self.found
     }
 
-    /// Looks at the colons before `end`.
+    /// Looks at the names before `end`.
     fn scan(&mut self, end: usize) {
         while !self.found && self.seen < end {
-            let Some(offset) = self.text[self.seen..end].iter().position(|byte| *byte == b':') else { break };
-            let colon = self.seen + offset;
-            self.found = is_place_at(&self.text, colon);
-            self.seen = colon + 1;
+            let begins = |byte: &u8| matches!(byte, b':' | b'<');
+            let Some(offset) = self.text[self.seen..end].iter().position(begins) else { break };
+            let at = self.seen + offset;
+            self.look_at(at);
+            self.seen = at + 1;
         }
         self.seen = self.seen.max(end);
     }
+
+    /// Looks at the name behind a colon, or behind what opens an element.
+    fn look_at(&mut self, at: usize) {
+        if let Some((namespace, prefix)) = declaration(&self.text, at) {
+            self.found = self.prefixes.note(prefix, Prefix { meant: 1 << namespace, used: 0 });
+            return;
+        }
+        let Some((prefix, name, behind)) = property(&self.text, at) else { return };
+        let has_place = |namespace: &Namespace| is_one_of(name, namespace.places);
+        let is_usual = |namespace: &Namespace| is_one_of(prefix, &[namespace.prefix]) && has_place(namespace);
+        if is_position(name) || NAMESPACES.iter().any(is_usual) {
+            self.found = has_value(behind);
+            return;
+        }
+        let bit = |(number, namespace)| if has_place(namespace) { 1_u8 << number } else { 0 };
+        let used = NAMESPACES.iter().enumerate().map(bit).sum();
+        self.found = used != 0 && has_value(behind) && self.prefixes.note(prefix, Prefix { meant: 0, used });
+    }
 }
 
-/// Whether the colon here is that of a property with a place.
-fn is_place_at(text: &[u8], colon: usize) -> bool {
-    let is_name = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
-    let before = &text[colon.saturating_sub(AROUND)..colon];
-    let prefix = before.iter().rev().take_while(|byte| is_name(byte)).count();
-    let (in_front, prefix) = before.split_at(before.len() - prefix);
-    let name = text[colon + 1..].iter().take(AROUND).take_while(|byte| is_name(byte)).count();
-    let (name, behind) = text[colon + 1..].split_at(name);
+impl Prefixes {
+    /// Adds to what is known of a prefix; whether a place is named with it.
+    fn note(&mut self, prefix: &[u8], more: Prefix) -> bool {
+        if let Some(known) = self.0.get_mut(prefix) {
+            known.meant |= more.meant;
+            known.used |= more.used;
+            return known.meant & known.used != 0;
+        }
+        self.0.insert(prefix.to_vec(), more);
+        // Whoever writes of places in so many ways names one.
+        self.0.len() > PREFIX_LIMIT
+    }
+}
+
+fn is_name(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_')
+}
+
+fn is_one_of(name: &[u8], names: &[&str]) -> bool {
+    names.iter().any(|known| name.eq_ignore_ascii_case(known.as_bytes()))
+}
+
+/// A namespace of ours, by its number, and the prefix that means it, if this is the colon of its URI. The prefix is empty
+/// if it is meant where there is none.
+fn declaration(text: &[u8], colon: usize) -> Option<(usize, &[u8])> {
+    let uri = colon.checked_sub(SCHEME.len())?;
+    let namespace = NAMESPACES.iter().position(|namespace| text[uri..].starts_with(namespace.uri.as_bytes()))?;
+    let before = &text[uri.saturating_sub(AROUND)..uri];
+    let before = before.strip_suffix(b"\"").or_else(|| before.strip_suffix(b"'"))?;
+    let before = before.trim_ascii_end().strip_suffix(b"=")?.trim_ascii_end();
+    let name = before.iter().rev().take_while(|byte| is_name(**byte)).count();
+    let (in_front, name) = before.split_at(before.len() - name);
+    let prefix = if in_front.ends_with(b"xmlns:") { Some(name) } else { (name == b"xmlns").then_some(&name[..0]) };
+    prefix.map(|prefix| (namespace, prefix))
+}
+
+/// The prefix and the name of a property that has its colon here, or that has no prefix and begins here, and what follows.
+fn property(text: &[u8], at: usize) -> Option<(&[u8], &[u8], &[u8])> {
+    let name = text[at + 1..].iter().take(AROUND).take_while(|byte| is_name(**byte)).count();
+    let (name, behind) = text[at + 1..].split_at(name);
     let behind = &behind[..behind.len().min(AROUND)];
+    if text[at] == b'<' {
+        // With a prefix it is met at its colon.
+        return (!behind.starts_with(b":")).then_some((&name[..0], name, behind));
+    }
+    let before = &text[at.saturating_sub(AROUND)..at];
+    let prefix = before.iter().rev().take_while(|byte| is_name(**byte)).count();
+    let (in_front, prefix) = before.split_at(before.len() - prefix);
     // What closes an element has been met when it opened.
-    let opens = !in_front.ends_with(b"/");
-    opens && is_place(prefix, name) && has_value(behind)
-}
-
-fn is_place(prefix: &[u8], name: &[u8]) -> bool {
-    let is = |one: &[u8], other: &&str| one.eq_ignore_ascii_case(other.as_bytes());
-    let is_known = |(known, names): &(&str, &[&str])| is(prefix, known) && names.iter().any(|known| is(name, known));
-    is_position(name) || PLACES.iter().any(is_known)
+    (!in_front.ends_with(b"/")).then_some((prefix, name, behind))
 }
 
 /// Whether what follows the name of a property gives it a value: `="…"`, or the content of an element.
@@ -101,7 +189,9 @@ fn has_value(behind: &[u8]) -> bool {
         let end = inner.iter().position(|byte| byte == quote).unwrap_or(inner.len());
         return matches!(quote, b'"' | b'\'') && !inner[..end].trim_ascii().is_empty();
     }
-    let Some(tag_end) = behind.iter().position(|byte| *byte == b'>') else { return !behind.is_empty() };
+    // A tag that breaks off ends where the next one begins.
+    let ends = |byte: &u8| matches!(byte, b'>' | b'<');
+    let Some(tag_end) = behind.iter().position(ends) else { return !behind.is_empty() };
     let (attributes, content) = behind.split_at(tag_end);
     if attributes.trim_ascii_end().ends_with(b"/") {
         // Empty, unless its value is in attributes.
@@ -125,6 +215,13 @@ mod tests {
             "<Iptc4xmpCore:Location>\n Marienplatz</Iptc4xmpCore:Location>",
             r"<Iptc4xmpExt:LocationCreated><rdf:Bag><rdf:li>",
             r#"<Iptc4xmpExt:LocationShown rdf:resource="x"/>"#,
+            // Without a prefix, or with one that means what another usually does.
+            "<GPSLatitude>48,8.5N</GPSLatitude>",
+            r#"<x xmlns:ps="http://ns.adobe.com/photoshop/1.0/" ps:City="Munich">"#,
+            r#"<x ps:City="Munich" xmlns:ps = 'http://ns.adobe.com/photoshop/1.0/'>"#,
+            r#"<City xmlns="http://ns.adobe.com/photoshop/1.0/">Munich</City>"#,
+            r#"<x xmlns:a="http://iptc.org/std/Iptc4xmpExt/2008-02-29/"><a:LocationShown><rdf:Bag>"#,
+            r#"<x xmlns:a="http://iptc.org/std/Iptc4xmpCore/1.0/xmlns/"/><y a:Location="Marienplatz"/>"#,
             // The text ends in the middle of it.
             r#"<x exif:GPSLatitude="48"#,
         ] {
@@ -147,6 +244,9 @@ mod tests {
             r#"<x photoshop:City="" photoshop:Credit="City: Munich">"#,
             r#"<x dc:state="on" app:City="x" stEvt:location="y">"#,
             r#"<x xmlns:GPS="http://example.com/">"#,
+            r#"<x xmlns:ps="http://ns.adobe.com/photoshop/1.0/" ps:City="" ps:Credit="x" other:City="Munich">"#,
+            r#"<x xmlns:ps="http://ns.adobe.com/photoshop/1.0/" ps:Location="x"><City>Munich</City>"#,
+            r#"<x ps:City="Munich" y="http://ns.adobe.com/photoshop/1.0/" xmlns:ps="http://example.com/">"#,
         ] {
             assert!(!names_place(packet.as_bytes()), "{packet}");
         }
@@ -162,8 +262,24 @@ mod tests {
     }
 
     #[test]
+    fn prefixes_without_end_are_not_remembered() {
+        let named = |count: usize| {
+            let places: Vec<String> = (0..count).map(|number| format!(" p{number}:City='x'")).collect();
+            places.concat()
+        };
+        assert!(!names_place(named(PREFIX_LIMIT).repeat(3).as_bytes()));
+        assert!(names_place(named(PREFIX_LIMIT + 1).as_bytes()));
+    }
+
+    #[test]
     fn pieces_are_read_as_one_text() {
-        let packet = [" ".repeat(500), r#"<x exif:GPSLatitude="48,8.5N">"#.to_owned(), "y".repeat(500)].concat();
+        let declared = r#"<x xmlns:ps="http://ns.adobe.com/photoshop/1.0/" "#;
+        for place in [r#"<x exif:GPSLatitude="48,8.5N">"#.to_owned(), format!(r#"{declared}ps:City="Munich">"#)] {
+            assert_found_in_pieces(&[" ".repeat(500), place, "y".repeat(500)].concat());
+        }
+    }
+
+    fn assert_found_in_pieces(packet: &str) {
         for size in [1, 2, 7, 100, 2_000] {
             for at in [0, 490, 505, 510, 520] {
                 let mut scanner = Scanner::default();

@@ -1,7 +1,8 @@
 //! A picture without its personal metadata has none, whatever it was before.
 
 use ::picture::testing::{
-    Block, Value, assemble, dataset, deflate, device, gps, inspect, jpeg, picture, png, resource,
+    Block, Heif, Item, Value, XMP, assemble, dataset, deflate, device, gps, inspect, jpeg, part, picture, png,
+    resource, webp,
 };
 use ::picture::{Format, Piece};
 
@@ -18,6 +19,7 @@ pub fn run(bytes: &[u8]) {
     }
     let Ok(inspection) = inspect(&stripped) else { return };
     assert!(!inspection.carries_location(), "a place is left");
+    assert_eq!(inspection.opaque(), None, "something is left that cannot be read");
     assert_eq!(inspection.stripped(), None, "there is more to remove");
 }
 
@@ -38,10 +40,16 @@ pub fn seeds() -> Vec<Vec<u8>> {
     let formats = [Format::Jpeg, Format::Png, Format::WebP, Format::Heif];
     let iptc = resource(0x0404, &dataset(90, b"Munich"));
     let zipped = deflate(b"\nexif\n      14\n4d4d002a00000008000000000000\n");
+    let packed = Item { coding: "deflate", ..Item::new(*b"mime", deflate(XMP)) };
+    let sealed = Item { coding: "br", is_in_table: true, ..Item::new(*b"mime", vec![7; 9]) };
+    let table = Heif { items: vec![packed, sealed], boxes: vec![part(*b"xml ", XMP), part(*b"uuid", &[1; 20])] };
     let more = [
         jpeg(&[(0xed, [b"Photoshop 3.0\0", iptc.as_slice()].concat()), (0xfe, b"comment".to_vec())]),
         png(&[(*b"zTXt", [b"Raw profile type exif\0\0", zipped.as_slice()].concat())]),
         [jpeg(&[]), jpeg(&[])].concat(),
+        webp(&[(*b"ANMF", [&[0; 16], b"XMP \x02\0\0\0abVP8L\0\0\0\0".as_slice()].concat())]),
+        table.to_bytes(),
+        [table.to_bytes(), b"\0\0\0\x04behind".to_vec()].concat(),
     ];
     formats.into_iter().map(|format| picture(format, &block(small()))).chain(more).collect()
 }

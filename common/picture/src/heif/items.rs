@@ -11,7 +11,15 @@ pub(super) enum ItemKind {
     Exif,
     /// XMP or another text.
     Text,
+    /// A text that is compressed, in one of the ways that we know.
+    Packed,
+    /// Either that is encrypted, or compressed in another way.
+    Sealed,
 }
+
+/// Codings of a text, as HTTP and writers of such files call them: none, and those of zlib.
+const PLAIN: [&[u8]; 2] = [b"", b"identity"];
+const PACKED: [&[u8]; 6] = [b"deflate", b"gzip", b"x-gzip", b"zlib", b"compress_zlib", b"compress_deflate"];
 
 /// An item with metadata.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -40,18 +48,31 @@ fn kind(content: &[u8]) -> Option<(u32, ItemKind)> {
     let mut fields = Fields(content);
     let version = fields.version()?;
     let id = fields.number(if version > 2 { 4 } else { 2 })?;
-    fields.skip(2)?;
-    let kind = match fields.take(4)? {
+    let is_protected = fields.number(2)? != 0;
+    // The first versions know items with a media type only.
+    let kind = match if version < 2 { b"mime" } else { fields.take(4)? } {
         b"Exif" => ItemKind::Exif,
-        b"mime" => {
-            let mut texts = fields.0.split(|byte| *byte == 0).skip(1);
-            let media_type = texts.next().unwrap_or_default().to_ascii_lowercase();
-            let is_shown = media_type.starts_with(b"image/") || media_type.starts_with(b"video/");
-            (!is_shown).then_some(ItemKind::Text)?
-        }
+        b"mime" => text_kind(fields.0)?,
+        // A text, or something else with a name of its maker's.
+        b"uri " => ItemKind::Text,
         _ => return None,
     };
-    Some((u32::try_from(id).ok()?, kind))
+    Some((u32::try_from(id).ok()?, if is_protected { ItemKind::Sealed } else { kind }))
+}
+
+/// An item by its media type, and how it is packed; both follow its name. `None` if it is shown.
+fn text_kind(texts: &[u8]) -> Option<ItemKind> {
+    let mut texts = texts.split(|byte| *byte == 0).skip(1).map(<[u8]>::to_ascii_lowercase);
+    let media_type = texts.next().unwrap_or_default();
+    if media_type.starts_with(b"image/") || media_type.starts_with(b"video/") {
+        return None;
+    }
+    let coding = texts.next().unwrap_or_default();
+    Some(match coding.trim_ascii() {
+        coding if PLAIN.contains(&coding) => ItemKind::Text,
+        coding if PACKED.contains(&coding) => ItemKind::Packed,
+        _ => ItemKind::Sealed,
+    })
 }
 
 /// Reads where those items are from the content of `iloc`; `own_data` is what `idat` holds.

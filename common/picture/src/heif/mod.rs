@@ -5,21 +5,27 @@
 //!
 //! Source: ISO/IEC 14496-12 (boxes, `meta`, `iloc`, `iinf`), ISO/IEC 23008-12 (HEIF, annex A for Exif and XMP), AVIF.
 
+mod content;
 mod items;
 
 use std::io::{Read, Seek};
 use std::ops::Range;
 
-use crate::exif::Exif;
 use crate::movie::{self, Part, next_part};
-use crate::{BLOCK_LIMIT, InspectError, Picture, xmp};
-use items::{Item, ItemKind};
+use crate::{InspectError, Picture};
+use content::{clear, inspect_item};
+use items::Item;
 
 /// Brands of pictures and of series of them.
 const BRANDS: [&[u8]; 12] =
     [b"avif", b"avis", b"heic", b"heim", b"heis", b"heix", b"hevc", b"hevm", b"hevs", b"hevx", b"mif1", b"msf1"];
 /// Boxes that pictures need, or that hold nothing.
 const NEEDED: [&[u8; 4]; 9] = [b"ftyp", b"styp", b"meta", b"mdat", b"moov", b"moof", b"free", b"skip", b"pdin"];
+/// The same within `meta`: the table of items, what they look like, belong to and are protected by.
+const NEEDED_OF_ITEMS: [&[u8; 4]; 12] =
+    [b"hdlr", b"pitm", b"iloc", b"iinf", b"iprp", b"iref", b"idat", b"ipro", b"dinf", b"grpl", b"free", b"skip"];
+/// Bytes in front of what is in a box.
+const HEAD_LEN: u64 = 8;
 
 /// Whether a file that begins like this is a picture.
 pub(crate) fn begins(front: &[u8]) -> bool {
@@ -30,11 +36,8 @@ pub(crate) fn begins(front: &[u8]) -> bool {
 }
 
 pub(crate) fn inspect<R: Read + Seek>(picture: &mut Picture<R>) -> Result<(), InspectError> {
-    let (mut parts, mut rest) = (Vec::new(), 0..picture.source.len());
-    while let Some(part) = next_part(picture, &rest)? {
-        rest.start = part.range.end;
-        parts.push(part);
-    }
+    let whole = 0..picture.source.len();
+    let (parts, rest) = parts(picture, whole)?;
     let data: Vec<_> = parts.iter().filter(|part| part.kind == *b"mdat").map(|part| part.content.clone()).collect();
     for part in parts {
         match &part.kind {
@@ -48,17 +51,40 @@ pub(crate) fn inspect<R: Read + Seek>(picture: &mut Picture<R>) -> Result<(), In
             // A table in another form, which hardly anybody writes yet.
             b"mini" => return Err(InspectError::Unreadable("metadata in an unexpected place")),
             kind if NEEDED.contains(&kind) => {}
-            kind => {
-                match kind {
-                    b"uuid" => picture.xmp(part.content.clone())?,
-                    // A film of the moment.
-                    _ => movie::inspect(picture, part.content.clone())?,
-                }
+            _ => {
+                look_into(picture, &part)?;
                 retire(picture, &part)?;
             }
         }
     }
-    Ok(())
+    picture.search_rest(rest.start)?;
+    bury(picture, rest)
+}
+
+/// The boxes in a range, and what follows them and is none.
+fn parts<R: Read + Seek>(
+    picture: &mut Picture<R>,
+    mut rest: Range<u64>,
+) -> Result<(Vec<Part>, Range<u64>), InspectError> {
+    let mut parts = Vec::new();
+    while let Some(part) = next_part(picture, &rest)? {
+        rest.start = part.range.end;
+        parts.push(part);
+    }
+    Ok((parts, rest))
+}
+
+/// Notes a location in a box that pictures do not need.
+fn look_into<R: Read + Seek>(picture: &mut Picture<R>, part: &Part) -> Result<(), InspectError> {
+    match &part.kind {
+        b"udta" | b"keys" | b"ilst" => movie::look_at(picture, part),
+        // A film of the moment.
+        b"mpvd" => movie::inspect(picture, part.content.clone()),
+        _ => {
+            movie::inspect(picture, part.content.clone())?;
+            picture.search(part.content.clone())
+        }
+    }
 }
 
 /// Empties a box.
@@ -68,46 +94,48 @@ fn retire<R: Read + Seek>(picture: &mut Picture<R>, part: &Part) -> Result<(), I
     clear(picture, part.content.clone())
 }
 
-/// Overwrites a range with zeros, if it is not.
-fn clear<R: Read + Seek>(picture: &mut Picture<R>, range: Range<u64>) -> Result<(), InspectError> {
-    let mut at = range.start;
-    while at < range.end {
-        let window = picture.source.window(at)?;
-        let len = window.len().min(usize::try_from(range.end - at).unwrap_or(usize::MAX));
-        if len == 0 || window[..len].iter().any(|byte| *byte != 0) {
-            return picture.edits.clear(range);
-        }
-        at += len as u64;
+/// Empties what is no box. Viewers do not look there, but whoever looks for a place would.
+fn bury<R: Read + Seek>(picture: &mut Picture<R>, rest: Range<u64>) -> Result<(), InspectError> {
+    if rest.end - rest.start < HEAD_LEN {
+        return clear(picture, rest);
     }
-    Ok(())
+    // Zero is up to the end.
+    let len = u32::try_from(rest.end - rest.start).unwrap_or(0);
+    let content = rest.start + HEAD_LEN;
+    picture.edits.replace(rest.start..content, [&len.to_be_bytes(), b"free".as_slice()].concat())?;
+    clear(picture, content..rest.end)
 }
 
-/// Inspects the items of a `meta` box; `data` is where they may lie.
+/// Inspects the items of a `meta` box, and what else is in it; `data` is where items may lie, in the order of the file.
 fn inspect_items<R: Read + Seek>(
     picture: &mut Picture<R>,
     meta: &Part,
     data: &[Range<u64>],
 ) -> Result<(), InspectError> {
     // A version and flags are in front.
-    let mut rest = (meta.content.start + 4).min(meta.content.end)..meta.content.end;
+    let content = (meta.content.start + 4).min(meta.content.end)..meta.content.end;
+    let (parts, rest) = parts(picture, content)?;
     let (mut kinds, mut places, mut own_data) = (Vec::new(), Vec::new(), None);
-    while let Some(part) = next_part(picture, &rest)? {
-        rest.start = part.range.end;
+    for part in parts {
         match &part.kind {
             b"iinf" => kinds = picture.block(part.content)?,
             b"iloc" => places = picture.block(part.content)?,
             b"idat" => own_data = Some(part.content),
-            _ => {}
+            kind if NEEDED_OF_ITEMS.contains(&kind) => {}
+            _ => {
+                look_into(picture, &part)?;
+                retire(picture, &part)?;
+            }
         }
     }
+    picture.search(rest.clone())?;
+    bury(picture, rest)?;
     let kinds = items::kinds(&kinds, &mut picture.budget)?;
     for item in items::places(&places, &kinds, own_data.as_ref(), &mut picture.budget)? {
         let len = picture.source.len();
         let extents: Vec<_> = item.extents.iter().map(|extent| extent.start.min(len)..extent.end.min(len)).collect();
         let extents: Vec<_> = extents.into_iter().filter(|extent| !extent.is_empty()).collect();
-        let lies_in = |place: &Range<u64>, extent: &Range<u64>| place.start <= extent.start && extent.end <= place.end;
-        let known = |extent: &Range<u64>| data.iter().chain(&own_data).any(|place| lies_in(place, extent));
-        if !extents.iter().all(known) {
+        if !extents.iter().all(|extent| is_within(extent, data, own_data.as_ref())) {
             return Err(InspectError::Unreadable("metadata in an unexpected place"));
         }
         inspect_item(picture, &Item { extents, ..item })?;
@@ -115,47 +143,11 @@ fn inspect_items<R: Read + Seek>(
     Ok(())
 }
 
-fn inspect_item<R: Read + Seek>(picture: &mut Picture<R>, item: &Item) -> Result<(), InspectError> {
-    match item.kind {
-        ItemKind::Exif => inspect_exif(picture, &item.extents),
-        ItemKind::Text => {
-            let mut scanner = xmp::Scanner::default();
-            for extent in &item.extents {
-                picture.xmp_part(extent.clone(), &mut scanner)?;
-            }
-            picture.location |= scanner.finish();
-            item.extents.iter().try_for_each(|extent| clear(picture, extent.clone()))
-        }
-    }
-}
-
-/// Exif, after the number of bytes that follow the number before the block begins.
-fn inspect_exif<R: Read + Seek>(picture: &mut Picture<R>, extents: &[Range<u64>]) -> Result<(), InspectError> {
-    let mut old = Vec::new();
-    for extent in extents {
-        old.extend(picture.block(extent.clone())?);
-        if old.len() as u64 > BLOCK_LIMIT {
-            return Err(InspectError::Unreadable("a part of metadata that is too large"));
-        }
-    }
-    let begin = old.first_chunk().map_or(0, |number| (u32::from_be_bytes(*number) as usize).saturating_add(4));
-    let exif = Exif::parse(old.get(begin..).unwrap_or_default());
-    picture.location |= exif.location || Exif::parse(old.get(4..).unwrap_or_default()).location;
-
-    let mut new = vec![0; 4];
-    new.extend(exif.kept.to_block_of_len(old.len().saturating_sub(4)));
-    new.resize(old.len(), 0);
-    if new == old {
-        return Ok(());
-    }
-    let mut rest = new.as_slice();
-    for extent in extents {
-        let len = usize::try_from(extent.end - extent.start).unwrap_or(usize::MAX).min(rest.len());
-        let (bytes, behind) = rest.split_at(len);
-        picture.edits.replace(extent.clone(), bytes.to_vec())?;
-        rest = behind;
-    }
-    Ok(())
+/// Whether bytes of an item lie where data are.
+fn is_within(extent: &Range<u64>, data: &[Range<u64>], own_data: Option<&Range<u64>>) -> bool {
+    let before = data.partition_point(|place| place.start <= extent.start);
+    let last = before.checked_sub(1).and_then(|last| data.get(last));
+    last.into_iter().chain(own_data).any(|place| place.start <= extent.start && extent.end <= place.end)
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 use super::*;
-use crate::testing::{Block, XMP, assemble, device, gps, heif, inspect, part};
+use crate::exif::Exif;
+use crate::testing::{Block, Heif, Item, XMP, assemble, deflate, device, gps, heif, inspect, part};
 use crate::tests::contains;
 
 fn strip(bytes: &[u8]) -> Vec<u8> {
@@ -112,4 +113,158 @@ fn many_items_with_the_same_bytes_cost_no_more_than_is_allowed() {
     assert!(matches!(inspect(&bytes), Err(InspectError::Unreadable(_))));
     let bytes = heif(&vec![(*b"mime", b"x".to_vec()); 30_000]);
     assert!(matches!(inspect(&bytes), Err(InspectError::Unreadable(_))));
+}
+
+#[test]
+fn the_file_of_a_phone_stays_valid() {
+    // What the tiles are, to what the metadata belong, how the picture is shown, and its grid; as phones write them.
+    let properties = part(*b"iprp", &[part(*b"ipco", &part(*b"colr", b"prof")), part(*b"ipma", &[0; 8])].concat());
+    let references = part(*b"iref", &[&[0; 4], part(*b"cdsc", &[0, 4, 0, 1, 0, 1]).as_slice()].concat());
+    for is_in_table in [false, true] {
+        let grid = Item { is_in_table: true, ..Item::new(*b"grid", vec![0, 0, 0, 1, 2, 0, 2, 0]) };
+        let tiles = [vec![1; 300], vec![2; 300]].map(|tile| Item::new(*b"hvc1", tile));
+        let personal = [(*b"Exif", exif()), (*b"mime", XMP.to_vec())];
+        let personal = personal.map(|(kind, data)| Item { is_in_table, ..Item::new(kind, data) });
+        let items = [vec![grid], personal.to_vec(), tiles.to_vec()].concat();
+        let bytes = Heif { items, boxes: vec![properties.clone(), references.clone()] }.to_bytes();
+        assert!(inspect(&bytes).unwrap().carries_location());
+        let stripped = strip(&bytes);
+        let start = bytes.windows(exif().len()).position(|window| window == exif()).unwrap();
+        let end = start + exif().len() + XMP.len();
+        let (kept, shown) = (&stripped[start..end], [&stripped[..start], &stripped[end..]].concat());
+        assert_eq!(shown, [&bytes[..start], &bytes[end..]].concat(), "nothing else changes");
+        let left = Exif::parse(&kept[4..exif().len()]);
+        assert_eq!((left.location, left.kept.orientation), (false, Some(6)));
+        assert!(kept[exif().len()..].iter().all(|byte| *byte == 0));
+    }
+}
+
+fn with_coding(coding: &'static str, data: Vec<u8>) -> Vec<u8> {
+    let item = Item { coding, ..Item::new(*b"mime", data) };
+    Heif { items: vec![Item::new(*b"hvc1", vec![7; 9]), item], boxes: Vec::new() }.to_bytes()
+}
+
+fn read(mut reader: impl Read) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    reader.read_to_end(&mut bytes).unwrap();
+    bytes
+}
+
+#[test]
+fn texts_are_unpacked() {
+    use flate2::Compression;
+    use flate2::read::{DeflateEncoder, GzEncoder};
+
+    let level = Compression::fast();
+    let gzip = |bytes: &[u8]| read(GzEncoder::new(bytes, level));
+    let raw = |bytes: &[u8]| read(DeflateEncoder::new(bytes, level));
+    for coding in ["deflate", "GZIP", "zlib", "compress_zlib", "compress_deflate"] {
+        for pack in [&gzip as &dyn Fn(&[u8]) -> Vec<u8>, &raw, &deflate] {
+            for (text, place) in [(XMP, true), (b"<x:xmpmeta/>", false), (b"", false)] {
+                let bytes = with_coding(coding, pack(text));
+                let found = inspect(&bytes).unwrap();
+                assert_eq!((found.carries_location(), found.opaque()), (place, None), "{coding}");
+                assert_clean(&bytes);
+            }
+        }
+        // It breaks off.
+        let whole = deflate(&XMP.repeat(50));
+        let bytes = with_coding(coding, whole[..whole.len() - 5].to_vec());
+        assert!(inspect(&bytes).unwrap().carries_location());
+    }
+    let bomb = with_coding("deflate", deflate(&vec![b' '; 33 << 20]));
+    assert!(matches!(inspect(&bomb), Err(InspectError::Unreadable("too much metadata"))));
+}
+
+/// Checks that nothing is left of what was removed, and that nothing moved.
+fn assert_clean(bytes: &[u8]) {
+    let stripped = strip(bytes);
+    let found = inspect(&stripped).unwrap();
+    assert_eq!((found.carries_location(), found.opaque(), stripped.len()), (false, None, bytes.len()));
+    assert_eq!(found.stripped(), None);
+}
+
+#[test]
+fn what_cannot_be_read_may_name_a_place_and_can_be_removed() {
+    let sealed = [
+        with_coding("br", vec![7; 50]),
+        with_coding("deflate", vec![0xff; 50]),
+        Heif { items: vec![Item { is_protected: true, ..Item::new(*b"Exif", exif()) }], boxes: Vec::new() }.to_bytes(),
+    ];
+    for bytes in sealed {
+        let found = inspect(&bytes).unwrap();
+        assert!(!found.carries_location() && found.opaque().is_some());
+        assert_clean(&bytes);
+    }
+    let shown = with_coding("br", vec![0; 50]);
+    assert_eq!((inspect(&shown).unwrap().opaque(), strip(&shown)), (None, shown));
+}
+
+#[test]
+fn other_boxes_than_the_picture_needs_are_emptied_wherever_they_are() {
+    let block = Block { gps: gps(), ..Block::default() }.to_bytes();
+    let tagged = |front: &[u8], secret: &[u8]| [front, secret].concat();
+    for (kind, content, place) in [
+        (*b"xml ", tagged(&[0; 4], XMP), true),
+        (*b"bxml", tagged(&[0; 4], XMP), true),
+        (*b"uuid", tagged(&[1; 16], XMP), true),
+        (*b"uuid", tagged(&[1; 16], &block), true),
+        (*b"Exif", tagged(&[0; 4], &block), true),
+        (*b"udta", part(*b"\xa9xyz", b"\0\x08\x15\xc7+48+011/"), true),
+        (*b"udta", tagged(b"", XMP), true),
+        (*b"xml ", b"\0\0\0\0<note/>".to_vec(), false),
+    ] {
+        let (more, items) = (part(kind, &content), vec![Item::new(*b"hvc1", vec![7; 9])]);
+        let within = Heif { items: items.clone(), boxes: vec![more.clone()] }.to_bytes();
+        let behind = [Heif { items, boxes: Vec::new() }.to_bytes(), more].concat();
+        for bytes in [within, behind] {
+            assert_eq!(inspect(&bytes).unwrap().carries_location(), place, "{kind:?}");
+            assert_clean(&bytes);
+            assert!(!contains(&strip(&bytes), &content) && contains(&strip(&bytes), b"free"));
+        }
+    }
+}
+
+#[test]
+fn what_follows_the_boxes_is_looked_at_and_emptied() {
+    let picture = heif(&[(*b"hvc1", vec![7; 9])]);
+    let block = Block { gps: gps(), ..Block::default() }.to_bytes();
+    let film = [part(*b"ftyp", b"mp42\0\0\0\0"), part(*b"moov", &part(*b"udta", &part(*b"loci", b"here")))].concat();
+    // No box is so short.
+    let short = [0, 0, 0, 4];
+    for (rest, place) in
+        [(XMP, true), (&*block, true), (&*film, true), (b"a note of somebody's", false), (b"abc", false)]
+    {
+        let bytes = [&picture, &short[..], rest].concat();
+        assert_eq!(inspect(&bytes).unwrap().carries_location(), place);
+        assert_clean(&bytes);
+        assert_eq!(strip(&bytes)[..picture.len()], picture);
+        assert!(!contains(&strip(&bytes), rest));
+        let boxes = vec![[&short[..], rest].concat()];
+        let within = Heif { items: vec![Item::new(*b"hvc1", vec![7; 9])], boxes }.to_bytes();
+        // No film is in a table.
+        assert_eq!(inspect(&within).unwrap().carries_location(), place && rest != film);
+        assert_clean(&within);
+    }
+}
+
+#[test]
+fn items_are_known_in_all_versions_of_the_table() {
+    let media_type = b"\0application/rdf+xml\0";
+    for entry in [
+        [&[0, 0, 0, 0, 0, 2, 0, 0], media_type.as_slice()].concat(),
+        [&[1, 0, 0, 0, 0, 2, 0, 0], media_type.as_slice()].concat(),
+        [&[2, 0, 0, 0, 0, 2, 0, 0], b"uri \0tag:example.com\0".as_slice()].concat(),
+    ] {
+        let mut items = vec![Item::new(*b"hvc1", vec![7; 9]), Item::new(*b"none", XMP.to_vec())];
+        let old = Heif { items: items.clone(), boxes: Vec::new() }.to_bytes();
+        assert!(!inspect(&old).unwrap().carries_location());
+        // As long as the entry that takes its place.
+        items[1].coding = &"                    "[..entry.len() - 14];
+        let bytes = Heif { items, boxes: Vec::new() }.to_bytes();
+        let at = bytes.windows(4).rposition(|window| window == b"infe").unwrap() + 4;
+        let bytes = [&bytes[..at], &entry, &bytes[at + entry.len()..]].concat();
+        assert!(inspect(&bytes).unwrap().carries_location(), "{entry:?}");
+        assert_clean(&bytes);
+    }
 }

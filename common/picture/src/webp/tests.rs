@@ -26,3 +26,35 @@ fn what_is_behind_the_end_is_cut_off() {
     assert_eq!(strip(&open), open, "a length that lies is not ours to mend");
     assert_eq!(strip(&[open.as_slice(), b"XMP \x02\0\0\0ab"].concat()), clean);
 }
+
+#[test]
+fn frames_keep_what_is_shown_only() {
+    let chunk = |kind: &[u8; 4], payload: &[u8]| {
+        let mut bytes = [kind, u32::try_from(payload.len()).unwrap().to_le_bytes().as_slice(), payload].concat();
+        bytes.resize(bytes.len().next_multiple_of(2), 0);
+        bytes
+    };
+    let shown = [vec![9; 16], chunk(b"ALPH", &[1; 5]), chunk(b"VP8 ", &[2; 7])].concat();
+    let exif = chunk(b"EXIF", &Block { gps: gps(), ..Block::default() }.to_bytes());
+    for (more, place) in [
+        (chunk(b"XMP ", XMP), true),
+        (exif.clone(), true),
+        ([chunk(b"note", b"odd"), exif].concat(), true),
+        (chunk(b"note", b"odd"), false),
+        (b"odd".to_vec(), false),
+    ] {
+        for frame in [[shown.as_slice(), &more].concat(), [&shown[..16], &more, &shown[16..]].concat()] {
+            // What is too short for a chunk is at the end only.
+            if more.len() < 8 && !frame.ends_with(&more) {
+                continue;
+            }
+            let bytes = webp(&[(*b"ANMF", frame), (*b"ANMF", shown.clone())]);
+            assert_eq!(inspect(&bytes).unwrap().carries_location(), place);
+            assert_eq!(strip(&bytes), webp(&[(*b"ANMF", shown.clone()), (*b"ANMF", shown.clone())]));
+        }
+    }
+    for len in 0..16 {
+        let short = webp(&[(*b"ANMF", vec![1; len])]);
+        assert_eq!(strip(&short), short);
+    }
+}
