@@ -2,6 +2,7 @@
 
 pub(crate) mod account;
 pub(crate) mod archive;
+pub(crate) mod blob_cluster;
 pub(crate) mod client;
 pub(crate) mod cluster;
 pub(crate) mod consumer;

@@ -157,8 +157,22 @@ impl Client {
     /// # Errors
     /// A [`Refusal`], or the server cannot be reached.
     pub(crate) async fn upload(&self, token: &str, media_type: &str, blob: impl Into<Body>) -> Result<Value> {
+        self.upload_with(token, [("content-type", media_type)], blob).await
+    }
+
+    /// As [`Client::upload`], with these headers.
+    ///
+    /// # Errors
+    /// As [`Client::upload`].
+    pub(crate) async fn upload_with<'a>(
+        &self,
+        token: &str,
+        headers: impl IntoIterator<Item = (&'a str, &'a str)>,
+        blob: impl Into<Body>,
+    ) -> Result<Value> {
         let request = self.http.post(format!("{}/xrpc/com.atproto.repo.uploadBlob", self.origin)).bearer_auth(token);
-        let mut output = json(request.header("content-type", media_type).body(blob)).await?;
+        let request = headers.into_iter().fold(request, |request, (name, value)| request.header(name, value));
+        let mut output = json(request.body(blob)).await?;
         Ok(output["blob"].take())
     }
 

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use common::config::Config;
-use common::testing::FakePlc;
+use common::testing::{FakePlc, FakeS3};
 use tests::stack::{Programs, Server, Settings, free_ports};
 
 use crate::harness::client::Client;
@@ -40,6 +40,14 @@ impl Processes {
     /// Tells replicas that start from now on something more.
     pub(crate) fn set(&mut self, name: &str, value: impl Into<String>) {
         self.settings.insert(name.to_owned(), value.into());
+    }
+
+    /// Lets replicas that start from now on keep their blobs in this store.
+    pub(crate) fn keep_blobs_in(&mut self, s3: &FakeS3) {
+        self.set("PDS_BLOBSTORE_DISK_LOCATION", "");
+        for (name, value) in s3.variables() {
+            self.set(name, value);
+        }
     }
 
     /// Brings the schema of the replicas' database up to date.

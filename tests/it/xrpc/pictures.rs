@@ -10,6 +10,7 @@ use reqwest::Body;
 use serde_json::{Value, json};
 
 use crate::harness::account::Account;
+use crate::harness::blob_cluster::BlobCluster;
 use crate::harness::client::Client;
 use crate::harness::cluster::{Cluster, Replicas};
 
@@ -105,6 +106,36 @@ async fn pictures_that_name_a_place_are_refused() {
     assert_eq!(blob["ref"]["$link"], json!(Cid::raw(&picture)));
     let found = testing::inspect(&picture).unwrap().stripped().unwrap();
     assert!(found.iter().any(|piece| matches!(piece, Piece::New(_))), "stripping would have changed it");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_insists_may_show_a_place_on_each_replica_and_store() {
+    for scene in BlobCluster::on_each_store(|_| {}).await {
+        let pictures: Vec<_> = FORMATS.map(from_phone).into_iter().chain([large()]).collect();
+        for (number, picture) in pictures.iter().enumerate() {
+            let upload = async |number: usize, allow: Option<&str>| {
+                let headers = allow.map(|value| ("x-allow-metadata", value));
+                let headers = headers.into_iter().chain([("content-type", "image/jpeg")]);
+                scene.api(number).upload_with(&scene.alice.token, headers, in_pieces(picture)).await
+            };
+            for allow in [None, Some("false"), Some("1"), Some("")] {
+                for replica in 0..2 {
+                    let refused = upload(replica, allow).await.unwrap_err().to_string();
+                    assert!(refused.starts_with("400 LocationInMetadata: "), "{allow:?}: {refused}");
+                }
+            }
+            let blob = upload(number, Some("true")).await.unwrap();
+            assert_eq!(blob["ref"]["$link"], json!(Cid::raw(picture)));
+            let refused = upload(number + 1, None).await.unwrap_err().to_string();
+            assert!(refused.starts_with("400 LocationInMetadata: "), "once is not for ever: {refused}");
+            assert_eq!(upload(number + 1, Some("TRUE")).await.unwrap(), blob);
+            scene.show(number + 1, &number.to_string(), &blob).await.unwrap();
+            for replica in 0..2 {
+                assert!(scene.read(replica, Cid::raw(picture)).await.unwrap() == picture[..]);
+            }
+        }
+        scene.assert_kept(pictures.len()).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

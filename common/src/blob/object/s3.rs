@@ -7,7 +7,7 @@
 //!
 //! Source: docs.aws.amazon.com/AmazonS3/latest/API.
 
-use std::io;
+use std::io::{self, ErrorKind};
 use std::ops::Range;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
@@ -114,9 +114,11 @@ impl Bucket {
         let request = self.client().await.get_object().bucket(&self.config.bucket).key(key(id, area));
         let range = range.map(|range| format!("bytes={}-{}", range.start, range.end.saturating_sub(1)));
         let Some(answer) = present(request.set_range(range).send().await)? else { return Ok(None) };
-        let len = length(answer.content_length)?;
-        let bytes = stream::try_unfold(answer.body, |mut body| async move {
-            let piece = body.try_next().await.map_err(io::Error::other)?;
+        let (len, limit) = (length(answer.content_length)?, self.config.request_timeout);
+        // The SDK's limits end with the head of an answer. What a reader takes its time for does not count.
+        let bytes = stream::try_unfold(answer.body, move |mut body| async move {
+            let piece = timeout(limit, body.try_next()).await.map_err(|_| ErrorKind::TimedOut)?;
+            let piece = piece.map_err(io::Error::other)?;
             Ok::<_, io::Error>(piece.map(|piece| (piece, body)))
         });
         Ok(Some(Object { len, bytes: bytes.boxed() }))
@@ -301,6 +303,8 @@ where
 fn failed<E: std::error::Error + Send + Sync + 'static>(error: SdkError<E>) -> StoreError {
     match error {
         SdkError::TimeoutError(_) => StoreError::Timeout,
+        // So end connections that do not come about, and requests of which the store stopped reading the body.
+        SdkError::DispatchFailure(failure) if failure.is_timeout() => StoreError::Timeout,
         error => StoreError::failed(error),
     }
 }
