@@ -284,7 +284,16 @@ async fn redis_may_go_and_come_back_under_load() {
 /// Without Redis each replica lets through what the limit says, and no more.
 #[tokio::test(flavor = "multi_thread")]
 async fn while_redis_is_away_each_replica_counts_for_itself() {
-    let (stage, mut redis) = Stage::start(&[("global", 50)]).await;
+    goes_and_comes_back(Kind::Server).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_a_cluster_is_away_each_replica_counts_for_itself() {
+    goes_and_comes_back(Kind::Cluster).await;
+}
+
+async fn goes_and_comes_back(kind: Kind) {
+    let (stage, mut redis) = Stage::start_on(kind, &[("global", 50)]).await;
     redis.server().signal(Signal::SIGKILL);
     redis.server_mut().ended().await.unwrap();
     let count = async |replica: usize, requests: usize| {

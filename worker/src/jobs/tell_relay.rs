@@ -59,3 +59,22 @@ where
     }
     noting().await.map_err(JobError::retry)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn an_outcome_that_postgres_does_not_take_is_told_again() {
+        let tries = AtomicU32::new(0);
+        let noted = note(|| {
+            std::future::ready(match tries.fetch_add(1, Ordering::SeqCst) {
+                0 => Err(Error::PoolTimedOut),
+                _ => Ok("noted"),
+            })
+        });
+        assert_eq!((noted.await.ok(), tries.into_inner()), (Some("noted"), 2));
+    }
+}
