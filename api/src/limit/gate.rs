@@ -144,8 +144,8 @@ impl Gate {
             admission.charge(Caller::Nobody, method.cost).await?;
         } else {
             admission.foresee()?;
-            request.extensions_mut().insert(admission.clone());
         }
+        request.extensions_mut().insert(admission.clone());
         Ok(Visit::new(admission))
     }
 }

@@ -235,6 +235,14 @@ async fn strangers_do_not_keep_an_owner_out() {
     let elsewhere = strangers.next().unwrap();
     assert_eq!(delete(&elsewhere).await, 429);
 
+    // Where somebody signed up is known as well.
+    create_account(&api, "bob", 7).await;
+    while sign_in("bob.test", "wrong", &strangers.next().unwrap()).await != 429 {}
+    assert_eq!(
+        (sign_in("bob.test", PASSWORD, "203.0.113.7").await, sign_in("bob.test", PASSWORD, home).await),
+        (200, 429)
+    );
+
     // A month later the address is not known any more.
     api.clock.advance(common::session::ADDRESS_MEMORY);
     while sign_in("alice.test", "wrong", &strangers.next().unwrap()).await != 429 {}

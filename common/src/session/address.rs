@@ -74,6 +74,13 @@ impl Sessions {
         store::has_address(&mut *self.pool.acquire().await?, account, &marks, since).await
     }
 
+    /// Knows an address from now on as if an account had been signed in to from there: its owner signed up there.
+    pub async fn remember_address(&self, account: AccountId, address: &str) -> sqlx::Result<()> {
+        let mark = self.marker.as_ref().and_then(|marker| marker.mark(account, address));
+        let Some(mark) = mark else { return Ok(()) };
+        store::upsert_address(&mut *self.pool.acquire().await?, account, &mark, self.clock.now()).await
+    }
+
     /// Forgets the addresses from which nobody has signed in for [`ADDRESS_MEMORY`]; gives their number.
     pub async fn forget_addresses(&self) -> sqlx::Result<u64> {
         let (before, mut forgotten) = (self.clock.now() - ADDRESS_MEMORY, 0);
@@ -162,6 +169,9 @@ mod tests {
             let sessions = scene.replica(secret, previous);
             assert_eq!(sessions.know_address(Some(scene.alice), HOME).await.unwrap(), known, "{secret} {previous:?}");
         }
+        let new = scene.replica("new", None);
+        new.remember_address(scene.alice, HOME).await.unwrap();
+        assert!(new.know_address(Some(scene.alice), HOME).await.unwrap());
         let without = Sessions::new(scene.db.pool(), scene.clock.clone());
         assert!(!without.know_address(Some(scene.alice), HOME).await.unwrap());
     }

@@ -128,6 +128,26 @@ pub(super) async fn end(conn: &mut PgConnection, id: &RefreshTokenId) -> sqlx::R
     Ok(())
 }
 
+/// Stores where an account is used from.
+pub(super) async fn upsert_address(
+    conn: &mut PgConnection,
+    account: AccountId,
+    mark: &AddressMark,
+    now: DateTime<Utc>,
+) -> sqlx::Result<()> {
+    let upsert = sqlx::query!(
+        r#"
+            INSERT INTO sign_in_address (account_id, mark, signed_in_at) VALUES ($1, $2, $3)
+            ON CONFLICT (account_id, mark) DO UPDATE SET signed_in_at = excluded.signed_in_at
+        "#,
+        account.get(),
+        mark.as_bytes(),
+        now,
+    );
+    upsert.execute(conn).await?;
+    Ok(())
+}
+
 /// Whether one of these marks is there that is not older.
 pub(super) async fn has_address(
     conn: &mut PgConnection,

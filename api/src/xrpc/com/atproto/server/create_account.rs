@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize, de::IgnoredAny};
 
 use crate::{
     auth::{AccessScope, OptionalServiceAuth},
+    limit::Admission,
     state::AppState,
     xrpc::{Method, Shared, XrpcBody, XrpcError, XrpcJson, XrpcResult},
 };
@@ -49,6 +50,7 @@ pub struct Output {
 pub async fn handle(
     State(app): State<AppState>,
     OptionalServiceAuth(proven_did): OptionalServiceAuth,
+    admission: Admission,
     XrpcBody(input): XrpcBody<Input>,
 ) -> XrpcResult<Output> {
     if input.plc_op.is_some() {
@@ -65,6 +67,12 @@ pub async fn handle(
         operator: None,
     };
     let account = app.lifecycle.create_account(new).await?;
+    if let Some(address) = admission.address()
+        && let Err(error) = app.sessions.remember_address(account.id, address).await
+    {
+        // The account is there, whatever becomes of this.
+        tracing::warn!(%error, "cannot remember where an account comes from");
+    }
     Ok(XrpcJson(Output {
         access_jwt: app.tokens.issue_access(&account.did, AccessScope::Full)?,
         refresh_jwt: app.tokens.issue_refresh(&account.did, &account.refresh_token)?,
