@@ -204,7 +204,7 @@ async fn uploads_that_drip_are_given_up() {
 fn polyglots() -> Vec<(Vec<u8>, &'static str, &'static str)> {
     let page = b"<script>alert(document.domain)</script>".to_vec();
     let archive = b"PK\x03\x04\x14\0\0\0\0\0".to_vec();
-    // As large as a header can say: 20 GB of pixels. Nobody here decodes it.
+    // As many pixels as a header can say. Nobody here decodes them.
     let mut huge = testing::png(&[]);
     huge[16..24].copy_from_slice(&[0x7f, 0xff, 0xff, 0xff, 0x7f, 0xff, 0xff, 0xff]);
     let film = [part(*b"ftyp", b"isom\0\0\x02\0isom"), page.clone()].concat();
@@ -215,7 +215,7 @@ fn polyglots() -> Vec<(Vec<u8>, &'static str, &'static str)> {
         (film, "image/png", "video/mp4"),
         (page.clone(), "text/html", "text/html"),
         (huge, "image/png", "image/png"),
-        // A picture for nobody but its uploader.
+        // What nobody recognises is what its uploader calls it.
         ([b"\0".to_vec(), page].concat(), "image/svg+xml", "image/svg+xml"),
     ]
 }

@@ -16,8 +16,8 @@ use crate::harness::processes::Processes;
 
 const MEGABYTE: usize = 1 << 20;
 const GET: &str = "com.atproto.sync.getBlob";
-/// More than a replica has connections to Postgres.
-const READERS: usize = 24;
+/// Of each replica: more than it has connections to Postgres.
+const READERS: usize = 10;
 
 fn noise(len: usize) -> Vec<u8> {
     (0..=250).cycle().take(len).collect()
@@ -59,7 +59,7 @@ async fn read_half(scene: &BlobCluster, number: usize, cid: Cid, len: usize) {
 async fn readers_of_a_store_that_falls_silent_are_not_kept() {
     let scene = BlobCluster::start(Some(FakeS3::start().await), impatient).await;
     let s3 = scene.s3.as_ref().unwrap();
-    let bytes = noise(3 * MEGABYTE);
+    let bytes = noise(600_000);
     let (cid, len) = (Cid::raw(&bytes), bytes.len());
     let blob = scene.api(0).upload(&scene.alice.token, "image/png", bytes.clone()).await.unwrap();
     scene.show(1, "a", &blob).await.unwrap();
