@@ -7,12 +7,15 @@ use atproto::data::Cid;
 use common::clock::Clock;
 use common::testing::seed;
 use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::time::timeout;
 
 use crate::harness::account::Account;
 use crate::harness::cluster::{Cluster, Replicas};
 use crate::harness::operator::{Ended, Operator};
 
 const HOUR: Duration = Duration::from_hours(1);
+const LIMIT: Duration = Duration::from_mins(1);
 
 struct Scene {
     cluster: Cluster,
@@ -121,6 +124,28 @@ async fn what_is_missing_or_corrupt_is_named() {
     for bad in [&["verify"][..], &["verify", "--all", "--sample", "3"], &["verify", "--sample", "0"]] {
         assert_eq!(scene.run(bad).await.code, 2, "{bad:?}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_lies_where_readers_look_though_it_is_taken_down_is_put_away_when_asked() {
+    let (scene, logs) = (Scene::start().await, TempDir::new().unwrap());
+    // As an upload leaves it that was on its way for longer than anybody waited.
+    seed::take_blob_down(&scene.cluster.db().pool(), Cid::raw(b"one")).await;
+    let worker = scene.operator.start_worker("worker", logs.path()).await.unwrap();
+    for repair in [&[][..], &["--repair"]] {
+        assert!(scene.file("one").exists());
+        let found = scene.run(&[&["verify", "--all"], repair].concat()).await;
+        assert_eq!(found.code, 1, "{found:?}");
+        assert!(found.out.contains(&format!("{} is EXPOSED", cid("one"))), "{found:?}");
+    }
+    let put_away = async {
+        while scene.file("one").exists() {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(LIMIT, put_away).await.expect("a worker puts it away");
+    scene.out(&["verify", "--all"]).await;
+    worker.stop(LIMIT).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
