@@ -25,8 +25,8 @@ use crate::clock::Clock;
 const DELAY: u32 = 4;
 /// One request to delete in so many is stuck.
 const STUCK: u32 = 50;
-/// For so many leaps of time at most.
-const STUCK_FOR: u32 = 3;
+/// For so many leaps of time at most: long enough for the same bytes to be there again.
+const STUCK_FOR: u32 = 10;
 
 /// Objects in memory. Cheap to clone; clones are the same store.
 ///

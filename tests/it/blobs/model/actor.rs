@@ -71,8 +71,8 @@ impl Actor {
         for _ in 0..count {
             let account = self.random.random_range(0..ACCOUNTS);
             match self.random.random_range(0..100) {
-                0..20 => self.upload(account).await,
-                20 | 21 => self.upload_two(account).await,
+                0..18 => self.upload(account).await,
+                18..22 => self.upload_two().await,
                 22..25 => self.begin_upload(account).await,
                 25..47 => self.show(account).await,
                 47..60 => self.delete(account).await,

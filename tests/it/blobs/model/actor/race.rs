@@ -1,16 +1,21 @@
 //! Two things at the same time.
 
-use super::super::ledger;
+use rand::seq::IndexedRandom as _;
+
+use super::super::ledger::{self, PICTURES, Picture};
 use super::{Account, Actor, Write};
 
 impl Actor {
-    /// There may be a place for one of them only.
-    pub(super) async fn upload_two(&mut self, account: usize) {
-        let (pictures, here, there) = ([self.picture(), self.picture()], self.replica(), self.replica());
-        let (first, second) =
-            tokio::join!(self.upload_at(&here, account, pictures[0]), self.upload_at(&there, account, pictures[1]));
-        self.note_upload(account, pictures[0], first);
-        self.note_upload(account, pictures[1], second);
+    /// Into the account with a quota, which may have a place for one of them only.
+    pub(super) async fn upload_two(&mut self) {
+        let (account, here, there) = (1, self.replica(), self.replica());
+        let ledger = &self.accounts[account].ledger;
+        let new: Vec<Picture> = (0..PICTURES).filter(|picture| !ledger.is_there(*picture)).collect();
+        let pictures: Vec<Picture> = new.sample(&mut self.random, 2).copied().collect();
+        let [first, second] = pictures[..] else { return };
+        let (one, other) = tokio::join!(self.upload_at(&here, account, first), self.upload_at(&there, account, second));
+        self.note_upload(account, first, one);
+        self.note_upload(account, second, other);
         self.stage.tally.races.increment();
     }
 
