@@ -24,8 +24,8 @@ mod tests;
 
 pub use error::XrpcError;
 pub(crate) use error::{ErrorName, describe_chain, xrpc_errors};
+use extract::too_large;
 pub use extract::{Limit, NoInput, PlainText, XrpcBody, XrpcQuery, XrpcStream, check_input, present};
-use extract::{discard, too_large};
 pub use method::{DEFAULT_BODY_LIMIT, Kind, Method, RECORD_BODY_LIMIT};
 pub use metrics::MethodMetrics;
 pub use response::{ResponseHeaders, Shared, XrpcJson, XrpcResult};

@@ -72,7 +72,7 @@ async fn without_input(_: Auth, _: NoInput) -> Result<(), XrpcError> {
 }
 
 async fn stream(input: XrpcStream) -> XrpcResult<usize> {
-    let pieces: Vec<_> = input.limited(10).await?.try_collect().await?;
+    let pieces: Vec<_> = input.limited(10)?.try_collect().await?;
     Ok(XrpcJson(pieces.iter().map(bytes::Bytes::len).sum()))
 }
 

@@ -13,7 +13,7 @@ pub(super) struct Activity(Mutex<State>);
 
 #[derive(Debug)]
 struct State {
-    /// Requests that are not answered to the end.
+    /// Requests that are not answered, or not read, to the end.
     requests: usize,
     /// There was a request.
     used: bool,
@@ -69,6 +69,12 @@ impl Activity {
         state.tunnel |= request.method() == Method::CONNECT;
         state.head_since = None;
         drop(state);
+        Counted(Arc::clone(self))
+    }
+
+    /// A request that was answered is still arriving. It lasts as long as what is given back.
+    pub(super) fn linger(self: &Arc<Self>) -> Counted {
+        self.state().requests += 1;
         Counted(Arc::clone(self))
     }
 

@@ -5,6 +5,7 @@
 
 mod activity;
 mod body;
+mod input;
 mod socket;
 #[cfg(test)]
 mod tests;
@@ -24,7 +25,7 @@ use tokio::{
 };
 use tower::ServiceExt;
 
-use self::{activity::Activity, body::CountedBody, socket::Socket};
+use self::{activity::Activity, body::CountedBody, input::InputBody, socket::Socket};
 
 /// Bytes that wait in memory in either direction of an HTTP/1 connection, or to be sent on one HTTP/2 stream. The head of an
 /// HTTP/1 request must fit; it may have 100 headers.
@@ -147,7 +148,7 @@ async fn answer(
     request: http::Request<Incoming>,
 ) -> Result<http::Response<CountedBody>, Infallible> {
     let counted = activity.begin(&request);
-    let mut request = request.map(Body::new);
+    let mut request = InputBody::of(request, activity).map(Body::new);
     request.extensions_mut().insert(ConnectInfo(peer));
     let response = router.oneshot(request).await?;
     Ok(response.map(|body| CountedBody::new(body, counted)))

@@ -81,12 +81,18 @@ impl Server {
     /// A connection whose first request is answered.
     async fn used(&self) -> TcpStream {
         let mut stream = self.send(OTHER).await;
-        let mut answer = Vec::new();
-        while !answer.ends_with(b"\r\n\r\n") {
-            answer.push(stream.read_u8().await.unwrap());
-        }
+        head(&mut stream).await;
         stream
     }
+}
+
+/// The head of the next answer.
+async fn head(stream: &mut TcpStream) -> String {
+    let mut answer = Vec::new();
+    while !answer.ends_with(b"\r\n\r\n") {
+        answer.push(stream.read_u8().await.unwrap());
+    }
+    String::from_utf8(answer).unwrap()
 }
 
 struct Endless(Arc<Notify>);
@@ -252,4 +258,39 @@ async fn heads_are_bounded() {
         stream.read_exact(&mut answer).await.unwrap();
         assert_eq!(String::from_utf8_lossy(&answer), format!("HTTP/1.1 {status}"));
     }
+}
+
+#[tokio::test]
+async fn a_refusal_reaches_who_sends_everything_first() {
+    let server = Server::start(WIDE).await;
+    let body = vec![b'a'; 8 << 20];
+    for (length, front, end) in
+        [("content-length: 8388608", "", ""), ("transfer-encoding: chunked", "800000\r\n", "\r\n0\r\n\r\n")]
+    {
+        let request = format!("POST /none HTTP/1.1\r\nhost: a\r\n{length}\r\n\r\n{front}");
+        let mut stream = server.send(request.as_bytes()).await;
+        stream.write_all(&body).await.unwrap();
+        stream.write_all(end.as_bytes()).await.unwrap();
+        // And the connection is good for another request.
+        stream.write_all(OTHER).await.unwrap();
+        for _ in 0..2 {
+            let answer = head(&mut stream).await;
+            assert!(answer.starts_with("HTTP/1.1 404"), "{answer}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_is_refused_is_not_read_for_ever() {
+    let server = Server::start(WIDE).await;
+    let mut stream = server.send(b"POST /none HTTP/1.1\r\nhost: a\r\ncontent-length: 67108864\r\n\r\n").await;
+    stream.write_all(&vec![0; 64 << 20]).await.unwrap_err();
+}
+
+#[tokio::test]
+async fn who_asks_first_need_not_send_what_is_refused() {
+    let server = Server::start(WIDE).await;
+    let request = b"POST /none HTTP/1.1\r\nhost: a\r\ncontent-length: 9999\r\nexpect: 100-continue\r\n\r\n";
+    let answer = rest(server.send(request).await).await;
+    assert!(answer.starts_with("HTTP/1.1 404"), "{answer}");
 }

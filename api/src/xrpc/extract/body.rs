@@ -19,9 +19,6 @@ use super::{
 };
 use crate::xrpc::{Method, XrpcError, method::DEFAULT_BODY_LIMIT};
 
-/// Bytes that are read of a body after it has proved too long.
-const DISCARDED: usize = 16 << 20;
-
 /// JSON input as `T`, within the method's body limit.
 #[derive(Clone, Copy, Debug)]
 pub struct XrpcBody<T>(pub T);
@@ -89,19 +86,15 @@ impl XrpcStream {
     }
 
     /// The decoded bytes; fails with 413 `PayloadTooLarge` past `limit`, or at once if a longer body was announced.
-    pub async fn limited(self, limit: u64) -> Result<impl Stream<Item = Result<Bytes, XrpcError>> + Send, XrpcError> {
-        let mut body = self.body.into_data_stream();
+    pub fn limited(self, limit: u64) -> Result<impl Stream<Item = Result<Bytes, XrpcError>> + Send, XrpcError> {
         if self.content_length.is_some_and(|length| length > limit) {
-            discard(&mut body).await;
             return Err(too_large());
         }
+        let body = self.body.into_data_stream();
         Ok(stream::try_unfold((body, limit), move |(mut body, left)| async move {
             let Some(piece) = body.next().await.transpose().map_err(unreadable)? else { return Ok(None) };
-            if let Some(left) = left.checked_sub(piece.len() as u64) {
-                return Ok(Some((piece, (body, left))));
-            }
-            discard(&mut body).await;
-            Err(too_large())
+            let left = left.checked_sub(piece.len() as u64).ok_or_else(too_large)?;
+            Ok(Some((piece, (body, left))))
         }))
     }
 }
@@ -109,17 +102,6 @@ impl XrpcStream {
 /// 413 `PayloadTooLarge`.
 pub(in crate::xrpc) fn too_large() -> XrpcError {
     XrpcError::from_status(StatusCode::PAYLOAD_TOO_LARGE, "request entity too large")
-}
-
-/// Reads on without keeping anything: many clients look for an answer only when they have sent everything, and never see
-/// the one of a server that stops listening.
-pub(in crate::xrpc) async fn discard<E>(body: &mut (impl Stream<Item = Result<Bytes, E>> + Unpin)) {
-    let mut left = DISCARDED;
-    while let Some(Ok(piece)) = body.next().await
-        && piece.len() < left
-    {
-        left -= piece.len();
-    }
 }
 
 /// No input: a body is refused with 400, an empty one is let through.

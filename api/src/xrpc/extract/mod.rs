@@ -13,9 +13,9 @@ mod query;
 mod schema;
 mod text;
 
+pub(in crate::xrpc) use body::too_large;
 pub use body::{NoInput, XrpcBody, XrpcStream};
 pub(super) use body::{Presence, presence, unexpected_body};
-pub(in crate::xrpc) use body::{discard, too_large};
 pub use field::present;
 pub use limit::Limit;
 pub use query::XrpcQuery;

@@ -34,7 +34,7 @@ pub async fn handle(
     }
     // Reference: an unset limit means the one of blobs.
     let limit = config.service.max_repo_import_size.unwrap_or(config.service.blob_upload_limit);
-    let archive = input.of_type(CAR)?.limited(limit).await?;
+    let archive = input.of_type(CAR)?.limited(limit)?;
     let mut upload = repos.import(account.id, &account.did, limit).await?;
     if let Err(error) = feed(&mut upload, archive).await {
         upload.give_up().await;

@@ -14,7 +14,7 @@ use http::{HeaderMap, HeaderValue};
 use serde::Serialize;
 
 use crate::auth::{UploaderAuth, account_not_found};
-use crate::xrpc::{Method, XrpcError, XrpcJson, XrpcResult, XrpcStream, discard, too_large};
+use crate::xrpc::{Method, XrpcError, XrpcJson, XrpcResult, XrpcStream, too_large};
 
 /// The method. Its input is a stream, which has its own limit.
 pub const METHOD: Method = Method::procedure("com.atproto.repo.uploadBlob");
@@ -44,7 +44,7 @@ pub async fn handle(
 ) -> XrpcResult<Output> {
     let claimed = input.media_type();
     let limits = Limits::of(&config);
-    let pieces = input.limited(limits.video.max(limits.other)).await?;
+    let pieces = input.limited(limits.video.max(limits.other))?;
     let content = receive(&blobs, pieces, &claimed, limits).await?;
     if content.size() == 0 {
         // Reference: takes it, though there is nothing to take.
@@ -95,7 +95,6 @@ async fn receive(
     while let Some(piece) = pieces.next().await {
         spool.push(&piece?).await?;
         if limits.forbid(spool.size(), spool.front(), claimed) {
-            discard(&mut pieces).await;
             return Err(too_large());
         }
     }
