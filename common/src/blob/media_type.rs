@@ -1,4 +1,7 @@
 //! What kind of bytes a blob is.
+//!
+//! The names are those that the reference server gives (`file-type` from npm). Records say them, and a record is compared
+//! with the blob it refers to: after a move from there, a blob must have the name that its records have.
 
 use infer::MatcherType;
 
@@ -13,15 +16,74 @@ const MAX_LEN: usize = 255;
 /// that is no media type. Text is never recognised: it has no signature, and what looks like a page or a script must not
 /// become one by itself.
 pub fn media_type(front: &[u8], claimed: &str) -> Option<String> {
-    let found = infer::get(front).filter(|found| found.matcher_type() != MatcherType::Text);
-    if let Some(found) = found {
-        return Some(found.mime_type().to_owned());
+    if let Some(found) = recognise(front) {
+        return Some(found.to_owned());
     }
     match claimed.to_ascii_lowercase().as_str() {
         // What clients write that take the schema of the method at its word.
         "*/*" => Some(UNKNOWN.to_owned()),
         claimed => is_media_type(claimed).then(|| claimed.to_owned()),
     }
+}
+
+fn recognise(front: &[u8]) -> Option<&'static str> {
+    if let Some(brand) = brand(front) {
+        return Some(name_of_brand(brand));
+    }
+    let found = infer::get(front).filter(|found| found.matcher_type() != MatcherType::Text)?;
+    Some(match found.mime_type() {
+        "image/png" if is_animated(front) => "image/apng",
+        "image/vnd.microsoft.icon" => "image/x-icon",
+        "video/x-matroska" => "video/matroska",
+        "video/x-msvideo" => "video/vnd.avi",
+        "audio/opus" => "audio/ogg; codecs=opus",
+        "audio/x-aiff" => "audio/aiff",
+        "audio/x-ape" => "audio/ape",
+        "audio/x-flac" => "audio/flac",
+        "audio/x-wav" => "audio/wav",
+        name => name,
+    })
+}
+
+/// The major brand of an ISO media file, such as HEIC and MP4, without what fills it up.
+fn brand(front: &[u8]) -> Option<&[u8]> {
+    let brand = front.get(8..12).filter(|brand| &front[4..8] == b"ftyp" && brand[0] & 0x60 != 0)?;
+    let len = brand.iter().rposition(|byte| !matches!(byte, b' ' | 0)).map_or(0, |last| last + 1);
+    Some(&brand[..len])
+}
+
+fn name_of_brand(brand: &[u8]) -> &'static str {
+    match brand {
+        b"avif" | b"avis" => "image/avif",
+        b"mif1" => "image/heif",
+        b"msf1" => "image/heif-sequence",
+        b"heic" | b"heix" => "image/heic",
+        b"hevc" | b"hevx" => "image/heic-sequence",
+        b"crx" => "image/x-canon-cr3",
+        b"M4A" => "audio/x-m4a",
+        b"M4B" | b"F4A" | b"F4B" => "audio/mp4",
+        b"qt" => "video/quicktime",
+        b"M4V" | b"M4VH" | b"M4VP" => "video/x-m4v",
+        [b'3', b'g', b'2', ..] => "video/3gpp2",
+        [b'3', b'g', ..] => "video/3gpp",
+        _ => "video/mp4",
+    }
+}
+
+/// Whether a PNG says before its first picture that there are several.
+fn is_animated(front: &[u8]) -> bool {
+    let mut chunks = front.get(8..).unwrap_or_default();
+    while let Some((len, rest)) = chunks.split_first_chunk() {
+        match rest.get(..4) {
+            Some(b"acTL") => return true,
+            Some(b"IDAT") | None => return false,
+            Some(_) => {}
+        }
+        // Besides the content there are its length, a name and a checksum.
+        let end = (u32::from_be_bytes(*len) as usize).saturating_add(12);
+        chunks = chunks.get(end..).unwrap_or_default();
+    }
+    false
 }
 
 /// Two tokens and a slash. Source: RFC 9110, sections 8.3.1 and 5.6.2.
@@ -40,13 +102,25 @@ mod tests {
 
     #[test]
     fn bytes_are_believed_before_their_uploader() {
-        let cases: [(&[u8], &str); 7] = [
+        let cases: [(&[u8], &str); 19] = [
             (b"\xff\xd8\xff\xe0\0\x10JFIF", "image/jpeg"),
             (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", "image/png"),
             (b"GIF89a", "image/gif"),
             (b"RIFF\x24\0\0\0WEBPVP8 ", "image/webp"),
             (b"\0\0\0\x20ftypisom\0\0\x02\0isomiso2avc1mp41", "video/mp4"),
             (b"\0\0\0\x1cftypavif\0\0\0\0avifmif1miaf", "image/avif"),
+            (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "image/heic"),
+            (b"\0\0\0\x18ftypmif1\0\0\0\0mif1heic", "image/heif"),
+            (b"\0\0\0\x14ftypqt  \0\0\0\0qt  ", "video/quicktime"),
+            (b"\0\0\0\x14ftyp3gp5\0\0\0\x013gp5", "video/3gpp"),
+            (b"\0\0\0\x14ftypM4A \0\0\0\0M4A ", "audio/x-m4a"),
+            (b"\0\0\0\x14ftypM4V\0\0\0\0\0M4V ", "video/x-m4v"),
+            (b"\0\0\0\x14ftypiso9\0\0\0\0iso9", "video/mp4"),
+            (b"\x89PNG\r\n\x1a\n\0\0\0\x02IHDR..crc.\0\0\0\x08acT", "image/png"),
+            (b"\x89PNG\r\n\x1a\n\0\0\0\x02IHDR..crc.\0\0\0\x08acTL", "image/apng"),
+            (b"\x89PNG\r\n\x1a\n\0\0\0\0IDAT....\0\0\0\x08acTL....", "image/png"),
+            (b"RIFF\x24\0\0\0WAVEfmt ", "audio/wav"),
+            (b"fLaC\0\0\0\x22", "audio/flac"),
             (b"%PDF-1.7", "application/pdf"),
         ];
         for (front, expected) in cases {
