@@ -59,7 +59,7 @@ impl Folder {
             fs::create_dir_all(location.join(QUARANTINE)).map_err(wrong(&location))?;
             fs::create_dir_all(&tmp_location).map_err(wrong(&tmp_location))?;
             check_folder(&tmp_location).map_err(wrong(&tmp_location))?;
-            let probe = new_file("check-", &tmp_location).map_err(wrong(&tmp_location))?;
+            let probe = new_file(&tmp_location).map_err(wrong(&tmp_location))?;
             let name = probe.path().file_name().unwrap_or_default().to_owned();
             let moved = location.join(name);
             probe.persist(&moved).map_err(|error| wrong(&location)(error.error))?;
@@ -160,7 +160,7 @@ fn store(target: &Path, uploads: &Path, bytes: ContentBytes) -> io::Result<()> {
     let file = match bytes {
         ContentBytes::File(file) => file,
         ContentBytes::Memory(bytes) => {
-            let mut file = new_file("upload-", uploads)?;
+            let mut file = new_file(uploads)?;
             file.write_all(&bytes)?;
             file
         }
@@ -208,7 +208,7 @@ fn copy(from: &Path, to: &Path, uploads: &Path) -> io::Result<()> {
     match fs::hard_link(from, to) {
         Err(error) if matches!(error.kind(), ErrorKind::AlreadyExists | ErrorKind::NotFound) => {}
         Err(_) => {
-            let mut file = new_file("copy-", uploads)?;
+            let mut file = new_file(uploads)?;
             io::copy(&mut source, &mut file)?;
             file.as_file().sync_all()?;
             file.persist(to).map_err(|error| error.error)?;

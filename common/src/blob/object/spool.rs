@@ -29,8 +29,8 @@ const FRONT_LEN: usize = 8 * 1024;
 
 /// Bytes of a file that are copied at once.
 const COPY_LEN: usize = 128 * 1024;
-/// How the names of files begin that are not to stay.
-const PREFIXES: [&str; 3] = ["upload-", "copy-", "check-"];
+/// How the names of files begin that are not to stay. The folder may be the system's, where others have theirs.
+const PREFIX: &str = "rookery-blob-";
 /// No upload that is under way leaves its file alone for so long.
 const ABANDONED: Duration = Duration::from_hours(24);
 
@@ -166,7 +166,7 @@ impl Spool {
     async fn spill(&mut self, piece: &[u8]) -> io::Result<()> {
         let folder = self.folder.clone();
         let (file, writer) = spawn_blocking(move || {
-            let file = new_file("upload-", &folder)?;
+            let file = new_file(&folder)?;
             let writer = file.as_file().try_clone()?;
             Ok::<_, io::Error>((file, File::from_std(writer)))
         })
@@ -183,16 +183,16 @@ impl Spool {
 }
 
 /// A file under a name of its own, for whoever the system lets read what this server writes.
-pub(super) fn new_file(prefix: &str, folder: &Path) -> io::Result<NamedTempFile> {
-    tempfile::Builder::new().prefix(prefix).permissions(Permissions::from_mode(0o666)).tempfile_in(folder)
+pub(super) fn new_file(folder: &Path) -> io::Result<NamedTempFile> {
+    tempfile::Builder::new().prefix(PREFIX).permissions(Permissions::from_mode(0o666)).tempfile_in(folder)
 }
 
 /// Tries whether files can be made in a folder, and removes those of a process that was killed.
 pub(super) fn check_folder(folder: &Path) -> io::Result<()> {
-    drop(new_file("check-", folder)?);
+    drop(new_file(folder)?);
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
-        let is_ours = entry.file_name().to_str().is_some_and(|name| PREFIXES.iter().any(|own| name.starts_with(own)));
+        let is_ours = entry.file_name().to_str().is_some_and(|name| name.starts_with(PREFIX));
         let Ok(metadata) = entry.metadata() else { continue };
         let is_old = metadata.modified()?.elapsed().is_ok_and(|age| age > ABANDONED);
         if is_ours && metadata.is_file() && is_old {
@@ -279,14 +279,14 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let now = SystemTime::from(Clock::system().now());
         let (old, new) = (now - ABANDONED - Duration::from_mins(1), now);
-        for (name, modified) in [("upload-a", old), ("copy-b", old), ("upload-c", new), ("photo", old)] {
+        for (name, modified) in [("rookery-blob-a", old), ("rookery-blob-b", new), ("upload-c", old)] {
             fs::File::create(folder.path().join(name)).unwrap().set_modified(modified).unwrap();
         }
         check_folder(folder.path()).unwrap();
         let left = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
         let mut left: Vec<String> = left.collect();
         left.sort_unstable();
-        assert_eq!(left, ["photo", "upload-c"]);
+        assert_eq!(left, ["rookery-blob-b", "upload-c"]);
         assert!(check_folder(&folder.path().join("none")).is_err());
     }
 
