@@ -170,6 +170,11 @@ impl Scene {
         seed::set_taken_down(&self.api.db.pool(), &account.did, taken_down).await;
     }
 
+    /// A blob of Alice's, of type `image/png`.
+    pub(in crate::xrpc) async fn blob(&self, bytes: &[u8]) -> Cid {
+        seed::blob(&self.api.db.pool(), &self.alice.did, bytes).await
+    }
+
     /// Hides a record of Alice's as a moderator would.
     pub(in crate::xrpc) async fn take_record_down(&self, collection: &str, rkey: &str) {
         seed::take_record_down(&self.api.db.pool(), &self.alice.did, collection, rkey).await;

@@ -1,18 +1,22 @@
 //! `com.atproto.repo.putRecord`: writes a record of the caller's repo, whether it exists or not.
 
-use atproto::data::{Cid, Ipld};
+use atproto::data::{BlobRef, Cid, Ipld, LegacyBlobRef};
 use atproto::syntax::{AtIdentifier, Nsid, RecordKey};
 use axum::extract::State;
 use common::account::Accounts;
+use common::blob::Blobs;
+use common::db::AccountId;
 use common::repo::{PreparedRecord, PreparedWrite, RecordPath, Repos, SwapRecord};
 use serde::{Deserialize, Deserializer};
 
 use super::{Written, own_repo};
 use crate::auth::AccessAuth;
-use crate::xrpc::{Method, RECORD_BODY_LIMIT, XrpcBody, XrpcJson, XrpcResult, present};
+use crate::xrpc::{Method, RECORD_BODY_LIMIT, XrpcBody, XrpcError, XrpcJson, XrpcResult, present};
 
 /// The method.
 pub const METHOD: Method = Method::procedure("com.atproto.repo.putRecord").body_limit(RECORD_BODY_LIMIT);
+
+const PROFILE: &str = "app.bsky.actor.profile";
 
 /// The record, and where it goes.
 #[derive(Deserialize)]
@@ -41,16 +45,36 @@ fn swap_record<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SwapRecord,
 pub async fn handle(
     State(accounts): State<Accounts>,
     State(repos): State<Repos>,
+    State(blobs): State<Blobs>,
     auth: AccessAuth,
-    XrpcBody(input): XrpcBody<Input>,
+    XrpcBody(mut input): XrpcBody<Input>,
 ) -> XrpcResult<Written> {
     let account = own_repo(&accounts, &auth, &input.repo).await?;
+    if input.collection.as_str() == PROFILE {
+        renew_pictures(&blobs, account.id, &mut input.record).await?;
+    }
     let path = RecordPath { collection: input.collection, rkey: input.rkey };
     let record = PreparedRecord::new(&path, input.record, input.validate)?;
     let written = Written::new(&account.did, &path, &record);
     let write = PreparedWrite::Put { path, record, swap: input.swap_record };
     let commit = repos.apply_writes(account.id, &account.did, [write], input.swap_commit).await?;
     Ok(XrpcJson(written.in_commit(commit)))
+}
+
+/// Gives references to a profile's pictures today's form, where they have the one that was given up in 2023: an app that
+/// changes an old profile sends them back as it found them.
+///
+/// Reference: here and in no other record, with the size of the stored blob.
+async fn renew_pictures(blobs: &Blobs, account: AccountId, profile: &mut Ipld) -> Result<(), XrpcError> {
+    let Ipld::Map(fields) = profile else { return Ok(()) };
+    for name in ["avatar", "banner"] {
+        let Some(picture) = fields.get_mut(name) else { continue };
+        let Some(LegacyBlobRef { cid, mime_type }) = LegacyBlobRef::from_ipld(picture) else { continue };
+        if let Some(stored) = blobs.find_readable(account, cid).await.map_err(XrpcError::internal)? {
+            *picture = BlobRef { cid, mime_type, size: Some(stored.size) }.to_ipld();
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -172,5 +196,24 @@ mod tests {
             scene.call(METHOD, &with(&input, json!({ "rkey": rkey }))).await.unwrap();
         }
         assert_eq!(scene.keys(FOLLOW).await, ["3jt5tsfbx2s2a", "3jt5tsfbx2s2b"]);
+    }
+
+    #[tokio::test]
+    async fn pictures_of_an_old_profile_get_the_form_of_today() {
+        let scene = Scene::start().await;
+        let cid = scene.blob(b"picture").await;
+        let typed = json!({ "$type": "blob", "ref": { "$link": cid }, "mimeType": "image/png", "size": 7 });
+        let put = |collection: &str, rkey: &str, record: Value| json!({ "repo": "alice.test", "collection": collection, "rkey": rkey, "record": record });
+        // As after a move to this server, a record refers to it.
+        scene.call(METHOD, &put(CUSTOM, "one", json!({ "picture": typed }))).await.unwrap();
+        let legacy = json!({ "cid": cid, "mimeType": "image/png" });
+        let profile = json!({ "avatar": legacy, "banner": legacy, "displayName": "Alice" });
+        scene.call(METHOD, &put(PROFILE, "self", profile)).await.unwrap();
+        let stored = scene.value(PROFILE, "self").await.unwrap();
+        assert_eq!((&stored["avatar"], &stored["banner"]), (&typed, &typed));
+        let refused = (400, "InvalidRequest", "Legacy blobs are not allowed");
+        let unknown = json!({ "avatar": { "cid": Cid::raw(b"another"), "mimeType": "image/png" } });
+        scene.assert_refused(METHOD, &put(PROFILE, "self", unknown), refused).await;
+        scene.assert_refused(METHOD, &put(CUSTOM, "two", json!({ "avatar": legacy })), refused).await;
     }
 }
