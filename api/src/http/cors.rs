@@ -20,7 +20,7 @@ const MAX_AGE: HeaderValue = HeaderValue::from_static("86400");
 /// Response headers that a page may read.
 const EXPOSED: HeaderValue = HeaderValue::from_static(
     "DPoP-Nonce, WWW-Authenticate, RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset, RateLimit-Policy, \
-     Retry-After, atproto-repo-rev, atproto-content-labelers",
+     Retry-After, atproto-repo-rev, atproto-content-labelers, Accept-Ranges, Content-Range, ETag",
 );
 
 /// Answers every OPTIONS itself, and opens all other answers to any origin.

@@ -59,6 +59,7 @@ pub async fn handle(
     let blob = app.blobs.find_readable(repo.account, cid).await.map_err(XrpcError::internal)?;
     let blob = blob.ok_or_else(not_found)?;
     let id = ObjectId { did: &did, cid };
+    // HEAD is answered here: an address that is signed for GET refuses it.
     if is_public
         && redirect
         && verb == Verb::GET
