@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use common::account::Accounts;
-use common::blob::{BlobChecker, Objects};
+use common::blob::{BlobChecker, CheckError, Objects};
 use common::clock::Clock;
 use common::config::Config;
 use common::db::{self, PgPool, PoolSettings, SchemaError};
@@ -38,7 +38,7 @@ const CLOSE_LIMIT: Duration = Duration::from_secs(2);
 /// Takes the settings of the servers. A database that does not answer is waited for.
 ///
 /// # Errors
-/// If the settings are bad, the schema is too old, or the metrics port cannot be used.
+/// If the settings are bad, the schema is too old, or the blob store or the metrics port cannot be used.
 pub async fn run() -> anyhow::Result<()> {
     let config = Config::from_env()?;
     telemetry::init(&config.log).context("cannot start logging")?;
@@ -59,6 +59,7 @@ pub async fn run() -> anyhow::Result<()> {
         None => None,
     };
     let objects = Objects::from_config(&config.blobstore);
+    check(&objects).await?;
     let context = Context {
         lifecycle: services::lifecycle(&config, &clock, &database)?,
         blob_collector: services::blob_collector(&config, &objects, &database),
@@ -107,6 +108,17 @@ async fn connect(config: &Config) -> anyhow::Result<PgPool> {
     }
 }
 
+/// A store that is another one, or not there, would look as if all blobs were deleted.
+async fn check(objects: &Objects) -> anyhow::Result<()> {
+    match objects.check().await {
+        Err(CheckError::Unknown(error)) => {
+            tracing::warn!(%error, "the blob store cannot be looked at; working all the same");
+            Ok(())
+        }
+        checked => checked.context("cannot use the blob store"),
+    }
+}
+
 /// Host and process, for people.
 fn name() -> String {
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
@@ -146,5 +158,21 @@ async fn answer(monitor: Monitor, listener: Option<TcpListener>) -> io::Result<(
     match listener {
         Some(listener) => monitor.serve(listener).await,
         None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use common::config::BlobstoreConfig;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_store_that_cannot_be_used_stops_a_worker() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = |name: &str| Objects::from_config(&BlobstoreConfig::on_disk(folder.path().join(name)));
+        check(&store("blobs")).await.unwrap();
+        std::fs::write(folder.path().join("file"), "").unwrap();
+        check(&store("file")).await.unwrap_err();
     }
 }
