@@ -21,7 +21,8 @@ pub struct BlobConfig {
     /// least an hour.
     pub dereferenced_ttl: Duration,
     /// How long either is kept in quarantine after that, where only an operator, or a new reference or upload, gets it
-    /// from. `PDS_BLOB_QUARANTINE`, in milliseconds, default 7 days; 0 for not at all.
+    /// from. `PDS_BLOB_QUARANTINE`, in milliseconds, default 7 days; 0 for not at all,
+    /// or at least an hour.
     pub quarantine: Duration,
     /// What is done with pictures that say more than they show. `PDS_BLOB_METADATA_POLICY`: `reject`, the default, `strip` or
     /// `allow`. An uploader may ask for `allow`.
@@ -103,8 +104,14 @@ impl BlobConfig {
     pub(super) fn read(reader: &mut Reader<'_>, store: Option<&BlobstoreConfig>, is_https: bool) -> Self {
         let unreferenced_ttl = read_ttl(reader, "PDS_BLOB_UNREFERENCED_TTL");
         let dereferenced_ttl = read_ttl(reader, "PDS_BLOB_DEREFERENCED_TTL");
-        let quarantine = reader.millis("PDS_BLOB_QUARANTINE").unwrap_or(Duration::from_hours(7 * 24));
-        let quota = BlobQuota { bytes: reader.int("PDS_BLOB_QUOTA_BYTES"), count: reader.int("PDS_BLOB_QUOTA_COUNT") };
+        let quarantine = reader.strict_millis("PDS_BLOB_QUARANTINE").unwrap_or(Duration::from_hours(7 * 24));
+        if !quarantine.is_zero() && quarantine < Duration::from_hours(1) {
+            reader.problem("PDS_BLOB_QUARANTINE", "must be 0 or at least an hour, 3600000");
+        }
+        let quota = BlobQuota {
+            bytes: reader.strict_int("PDS_BLOB_QUOTA_BYTES"),
+            count: reader.strict_int("PDS_BLOB_QUOTA_COUNT"),
+        };
         let delivery = BlobDelivery::read(reader, store, is_https);
         let metadata_policy = reader.parsed("PDS_BLOB_METADATA_POLICY").unwrap_or_default();
         Self { unreferenced_ttl, dereferenced_ttl, quarantine, metadata_policy, quota, delivery }
@@ -113,7 +120,7 @@ impl BlobConfig {
 
 /// Shorter, and somebody who writes a long post loses the pictures.
 fn read_ttl(reader: &mut Reader<'_>, name: &str) -> Duration {
-    let ttl = reader.millis(name).unwrap_or(Duration::from_hours(24));
+    let ttl = reader.strict_millis(name).unwrap_or(Duration::from_hours(24));
     if ttl < Duration::from_hours(1) {
         reader.problem(name, "must be at least an hour, 3600000");
     }

@@ -3,6 +3,8 @@
 //! Value rules (the reference server's): the empty string counts as unset; booleans are `true`, `1`, `false`, `0` and
 //! anything else counts as unset; integers are read as a decimal prefix; lists are split at commas and their items are
 //! **not** trimmed; durations are whole milliseconds.
+//!
+//! Settings that the reference does not have are read strictly: nobody has a file in which `50GB` means 50 bytes.
 
 use std::{cell::RefCell, collections::BTreeSet, fmt::Display, net::IpAddr, str::FromStr, time::Duration};
 
@@ -63,6 +65,37 @@ impl<'a> Reader<'a> {
 
     pub(super) fn millis(&mut self, name: &str) -> Option<Duration> {
         self.int(name).map(Duration::from_millis)
+    }
+
+    /// Of our own settings: `true`, `1`, `false` or `0`.
+    pub(super) fn strict_bool(&mut self, name: &str) -> Option<bool> {
+        match self.string(name)?.as_str() {
+            "true" | "1" => Some(true),
+            "false" | "0" => Some(false),
+            _ => {
+                self.problem(name, "must be true or false");
+                None
+            }
+        }
+    }
+
+    /// Of our own settings: a whole number, in digits alone.
+    pub(super) fn strict_int<T: FromStr>(&mut self, name: &str) -> Option<T> {
+        let text = self.string(name)?;
+        if !text.bytes().all(|byte| byte.is_ascii_digit()) {
+            self.problem(name, "must be a whole number, without a unit");
+            return None;
+        }
+        let number = text.parse().ok();
+        if number.is_none() {
+            self.problem(name, "is out of range");
+        }
+        number
+    }
+
+    /// Of our own settings: milliseconds.
+    pub(super) fn strict_millis(&mut self, name: &str) -> Option<Duration> {
+        self.strict_int(name).map(Duration::from_millis)
     }
 
     /// Items between commas, as they stand; unset is the empty list.
@@ -258,5 +291,21 @@ mod tests {
         assert_eq!(reader.int::<u16>("WORD"), None);
         assert_eq!(reader.problems, ["BIG is out of range"]);
         assert_eq!(reader.warnings, ["WORD is not a number; its default applies"]);
+    }
+
+    #[test]
+    fn our_own_settings_are_read_strictly() {
+        let values =
+            [("PLAIN", "07"), ("UNIT", "7d"), ("SIGN", "-7"), ("BIG", "70000"), ("YES", "1"), ("MAYBE", "yes")];
+        let lookup = |name: &str| values.iter().find(|(own, _)| *own == name).map(|(_, value)| (*value).to_owned());
+        let mut reader = Reader::new(&lookup);
+        assert_eq!(reader.strict_millis("PLAIN"), Some(Duration::from_millis(7)));
+        assert_eq!(["UNIT", "SIGN", "BIG", "UNSET"].map(|name| reader.strict_int::<u16>(name)), [None; 4]);
+        assert_eq!(["YES", "MAYBE", "UNSET"].map(|name| reader.strict_bool(name)), [Some(true), None, None]);
+        let number = "must be a whole number, without a unit";
+        let problems = [format!("UNIT {number}"), format!("SIGN {number}"), "BIG is out of range".to_owned()];
+        assert_eq!(reader.problems[..3], problems);
+        assert_eq!(reader.problems[3..], ["MAYBE must be true or false"]);
+        assert!(reader.warnings.is_empty());
     }
 }

@@ -43,8 +43,8 @@ pub struct RedisNode {
 impl RedisConfig {
     pub(super) fn read(reader: &mut Reader<'_>) -> Option<Self> {
         let password = reader.secret("PDS_REDIS_SCRATCH_PASSWORD");
-        let cluster = reader.bool("PDS_REDIS_SCRATCH_CLUSTER").unwrap_or(false);
-        let timeout = reader.millis("PDS_REDIS_SCRATCH_TIMEOUT_MS").unwrap_or(Duration::from_millis(500));
+        let cluster = reader.strict_bool("PDS_REDIS_SCRATCH_CLUSTER").unwrap_or(false);
+        let timeout = reader.strict_millis("PDS_REDIS_SCRATCH_TIMEOUT_MS").unwrap_or(Duration::from_millis(500));
         let items = reader.list(ADDRESS);
         let servers: Result<Vec<Server>, _> = items.iter().map(|item| item.parse()).collect();
         let servers = match servers {

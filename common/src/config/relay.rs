@@ -26,12 +26,12 @@ pub struct RelayConfig {
 
 impl RelayConfig {
     pub(super) fn read(reader: &mut Reader<'_>) -> Self {
-        let sample = reader.int("PDS_RELAY_SAMPLE").unwrap_or(100);
+        let sample = reader.strict_int("PDS_RELAY_SAMPLE").unwrap_or(100);
         if sample > MAX_SAMPLE {
             reader.problem("PDS_RELAY_SAMPLE", format_args!("must be at most {MAX_SAMPLE}"));
         }
         Self {
-            notice_interval: reader.millis("PDS_CRAWLER_INTERVAL_MS").unwrap_or(Duration::from_mins(20)),
+            notice_interval: reader.strict_millis("PDS_CRAWLER_INTERVAL_MS").unwrap_or(Duration::from_mins(20)),
             sample,
             account_limits: AccountLimits::read(reader, "PDS_RELAY_ACCOUNT_LIMIT"),
         }

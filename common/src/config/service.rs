@@ -66,11 +66,11 @@ impl ServiceConfig {
             terms_of_service_url: reader.string("PDS_TERMS_OF_SERVICE_URL"),
             support_url: reader.string("PDS_SUPPORT_URL"),
             contact_email_address: reader.string("PDS_CONTACT_EMAIL_ADDRESS"),
-            accepting_sign_ups: reader.bool("PDS_ACCEPTING_SIGNUPS").unwrap_or(true),
+            accepting_sign_ups: reader.strict_bool("PDS_ACCEPTING_SIGNUPS").unwrap_or(true),
             accepting_repo_imports: reader.bool("PDS_ACCEPTING_REPO_IMPORTS").unwrap_or(true),
             max_repo_import_size: reader.int("PDS_MAX_REPO_IMPORT_SIZE"),
             blob_upload_limit: reader.int("PDS_BLOB_UPLOAD_LIMIT").unwrap_or(5 * 1024 * 1024),
-            video_upload_limit: reader.int("PDS_VIDEO_UPLOAD_LIMIT"),
+            video_upload_limit: reader.strict_int("PDS_VIDEO_UPLOAD_LIMIT"),
             dev_mode: reader.bool("PDS_DEV_MODE").unwrap_or(false),
             did: did?,
             hostname,
@@ -124,18 +124,18 @@ pub struct DeploymentConfig {
 
 impl DeploymentConfig {
     pub(super) fn read(reader: &mut Reader<'_>) -> Self {
-        let replicas = reader.int("PDS_REPLICAS").unwrap_or(1);
+        let replicas = reader.strict_int("PDS_REPLICAS").unwrap_or(1);
         if replicas == 0 {
             reader.problem("PDS_REPLICAS", "must be at least 1");
         }
-        let shutdown_grace = reader.millis("PDS_SHUTDOWN_GRACE_MS").unwrap_or(Duration::from_secs(10));
-        let drain_delay = reader.millis("PDS_DRAIN_DELAY_MS").unwrap_or(Duration::from_secs(1));
+        let shutdown_grace = reader.strict_millis("PDS_SHUTDOWN_GRACE_MS").unwrap_or(Duration::from_secs(10));
+        let drain_delay = reader.strict_millis("PDS_DRAIN_DELAY_MS").unwrap_or(Duration::from_secs(1));
         Self {
             bind: reader.parsed("PDS_BIND"),
-            listen_port: reader.int("PDS_LISTEN_PORT"),
-            metrics_port: reader.int("PDS_METRICS_PORT"),
+            listen_port: reader.strict_int("PDS_LISTEN_PORT"),
+            metrics_port: reader.strict_int("PDS_METRICS_PORT"),
             replicas,
-            trusted_proxies: reader.int("PDS_TRUSTED_PROXIES"),
+            trusted_proxies: reader.strict_int("PDS_TRUSTED_PROXIES"),
             drain_delay: drain_delay.min(shutdown_grace / 2),
             shutdown_grace,
         }

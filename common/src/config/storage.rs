@@ -26,7 +26,7 @@ impl DatabaseConfig {
         let url = read_database_url(reader, "PDS_DATABASE_URL");
         let url = reader.require("PDS_DATABASE_URL", url);
         let read_url = read_database_url(reader, "PDS_DATABASE_READ_URL");
-        let pool_size = reader.int("PDS_DATABASE_POOL_SIZE").unwrap_or(10);
+        let pool_size = reader.strict_int("PDS_DATABASE_POOL_SIZE").unwrap_or(10);
         if pool_size < MIN_POOL_SIZE {
             reader.problem("PDS_DATABASE_POOL_SIZE", format_args!("must be at least {MIN_POOL_SIZE}"));
         }
@@ -137,7 +137,7 @@ impl S3Config {
         let mut endpoint = |name| reader.url(name).map(|url| url.as_str().trim_end_matches('/').to_owned());
         let public_endpoint = endpoint("PDS_BLOBSTORE_S3_PUBLIC_ENDPOINT");
         let endpoint = endpoint("PDS_BLOBSTORE_S3_ENDPOINT");
-        let checksums = reader.bool("PDS_BLOBSTORE_S3_CHECKSUMS").unwrap_or(false);
+        let checksums = reader.strict_bool("PDS_BLOBSTORE_S3_CHECKSUMS").unwrap_or(false);
         let force_path_style = reader.bool("PDS_BLOBSTORE_S3_FORCE_PATH_STYLE");
         let upload_timeout = reader.millis("PDS_BLOBSTORE_S3_UPLOAD_TIMEOUT_MS").unwrap_or(Duration::from_secs(20));
         let request_timeout = reader
