@@ -10,7 +10,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::{self, Body};
 use axum::extract::{Request, State};
-use axum::http::{Method, StatusCode};
+use axum::http::{HeaderName, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use futures_util::{StreamExt as _, stream};
 use s3s::auth::SimpleAuth;
@@ -164,6 +164,9 @@ impl Drop for FakeS3 {
 async fn answer(State(service): State<Service>, request: Request) -> Response {
     let fault = *service.fault.lock().unwrap_or_else(PoisonError::into_inner);
     let reads = request.method() == Method::GET;
+    if has_unsigned_headers(&request) {
+        return StatusCode::FORBIDDEN.into_response();
+    }
     match fault {
         Some(S3Fault::Down) => return StatusCode::INTERNAL_SERVER_ERROR.into_response(),
         Some(S3Fault::Silent) => pending().await,
@@ -183,6 +186,16 @@ async fn answer(State(service): State<Service>, request: Request) -> Response {
         Ok(response) => response.map(Body::new),
         Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     }
+}
+
+/// Whether a request whose signature is in its address has headers of Amazon's that are not signed. Real stores refuse
+/// it.
+fn has_unsigned_headers(request: &Request) -> bool {
+    let query = request.uri().query().unwrap_or_default();
+    let mut parameters = url::form_urlencoded::parse(query.as_bytes());
+    let Some((_, signed)) = parameters.find(|(name, _)| name == "X-Amz-SignedHeaders") else { return false };
+    let mut names = request.headers().keys().map(HeaderName::as_str).filter(|name| name.starts_with("x-amz-"));
+    names.any(|name| !signed.split(';').any(|signed| signed == name))
 }
 
 /// The answer up to its first byte, with the length of all of it.

@@ -8,8 +8,8 @@ use aws_sdk_s3::config::{ConfigBag, Intercept, RuntimeComponents};
 use aws_sdk_s3::error::BoxError;
 use aws_sdk_s3::presigning::PresignedRequest;
 
-/// The headers of a signature, which is in the address instead: a store takes one or the other.
-const SIGNATURE: [&str; 4] = ["authorization", "x-amz-date", "x-amz-content-sha256", "x-amz-security-token"];
+/// How the headers begin that stores want to be signed. An address that is signed says all of them itself.
+const SIGNED: &str = "x-amz-";
 
 /// Puts a signature that was made before in the place of the one of the moment.
 #[derive(Debug)]
@@ -37,8 +37,10 @@ impl Intercept for Presigned {
     ) -> Result<(), BoxError> {
         let request = context.request_mut();
         request.set_uri(self.uri.as_str())?;
-        for header in SIGNATURE {
-            request.headers_mut().remove(header);
+        let names = request.headers().iter().map(|(name, _)| name.to_owned());
+        let signed: Vec<_> = names.filter(|name| name == "authorization" || name.starts_with(SIGNED)).collect();
+        for name in signed {
+            request.headers_mut().remove(&name);
         }
         Ok(())
     }
