@@ -2,6 +2,7 @@
 
 use atproto::data::Cid;
 use atproto::syntax::{Did, Nsid, RecordKey, Tid};
+use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
 use super::{BlobCounts, Reference, StoredBlob};
@@ -139,6 +140,10 @@ pub(super) struct Bars {
     pub(super) being_deleted: bool,
     /// Of the account, if it has one.
     pub(super) own_quota: Option<BlobQuota>,
+    /// There is no such account.
+    pub(super) no_account: bool,
+    /// When this was so, by Postgres's clock.
+    pub(super) looked_at: DateTime<Utc>,
 }
 
 /// What keeps a blob of an account, which has this DID, from being uploaded. One that the account has is not being deleted,
@@ -157,7 +162,9 @@ pub(super) async fn find_bars(conn: &mut PgConnection, account: AccountId, did: 
                     ) AS "being_deleted!",
                 q.account_id IS NOT NULL AS "has_quota!",
                 q.max_bytes AS "max_bytes?",
-                q.max_count AS "max_count?"
+                q.max_count AS "max_count?",
+                NOT EXISTS (SELECT FROM account a WHERE a.id = $3) AS "no_account!",
+                statement_timestamp() AS "looked_at!"
             FROM (SELECT) one
             LEFT JOIN blob_quota q ON q.account_id = $3
         "#,
@@ -169,7 +176,8 @@ pub(super) async fn find_bars(conn: &mut PgConnection, account: AccountId, did: 
     let bytes = row.max_bytes.map(size_of).transpose()?;
     let count = row.max_count.map(size_of).transpose()?;
     let own_quota = row.has_quota.then_some(BlobQuota { bytes, count });
-    Ok(Bars { taken_down: row.taken_down, being_deleted: row.being_deleted, own_quota })
+    let (no_account, looked_at) = (row.no_account, row.looked_at);
+    Ok(Bars { taken_down: row.taken_down, being_deleted: row.being_deleted, own_quota, no_account, looked_at })
 }
 
 /// The row of an uploaded blob.
@@ -183,10 +191,14 @@ pub(super) struct Row {
 /// deleted; of others nothing changes. `None` if there is no such account, or something keeps the blob from being uploaded.
 ///
 /// Whoever deletes the account waits for this, or this for them. A record may refer to the blob already: an import's.
+///
+/// Nothing is in the way as of `looked_at`. If that is too long ago, the bytes may have been deleted since and all of it
+/// forgotten, which takes 13 minutes at least.
 pub(super) async fn upsert_blob(
     conn: &mut PgConnection,
     account: AccountId,
     blob: &StoredBlob,
+    looked_at: DateTime<Utc>,
 ) -> sqlx::Result<Option<Row>> {
     sqlx::query_as!(
         Row,
@@ -199,7 +211,7 @@ pub(super) async fn upsert_blob(
                     ELSE 'temporary'
                 END
             FROM account a
-            WHERE a.id = $1 AND (
+            WHERE a.id = $1 AND clock_timestamp() < $5::timestamptz + interval '10 minutes' AND (
                 NOT EXISTS (SELECT FROM blob_deletion d WHERE d.did = a.did AND d.cid = $2)
                 OR EXISTS (SELECT FROM blob b WHERE b.account_id = $1 AND b.cid = $2)
             )
@@ -216,6 +228,7 @@ pub(super) async fn upsert_blob(
         blob.cid.as_bytes(),
         blob.mime_type,
         size_column(blob.size)?,
+        looked_at,
     )
     .fetch_optional(conn)
     .await

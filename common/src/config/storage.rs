@@ -10,6 +10,9 @@ use super::reader::Reader;
 /// third.
 const MIN_POOL_SIZE: u32 = 3;
 
+/// An upload must come to its end before what is deleted meanwhile is forgotten.
+const MAX_UPLOAD_TIMEOUT: Duration = Duration::from_mins(5);
+
 /// The Postgres database.
 #[derive(Clone, Debug)]
 pub struct DatabaseConfig {
@@ -68,7 +71,8 @@ pub struct S3Config {
     pub force_path_style: Option<bool>,
     /// Both halves or none.
     pub credentials: Option<S3Credentials>,
-    /// Longest time for one whole upload. `PDS_BLOBSTORE_S3_UPLOAD_TIMEOUT_MS`, default 20 s.
+    /// Longest time for one whole upload. `PDS_BLOBSTORE_S3_UPLOAD_TIMEOUT_MS`, default 20 s, at
+    /// most five minutes.
     pub upload_timeout: Duration,
     /// Longest time for one request. `PDS_BLOBSTORE_S3_REQUEST_TIMEOUT_MS`, default the upload time-out within 6–15 s.
     pub request_timeout: Duration,
@@ -140,6 +144,9 @@ impl S3Config {
         let checksums = reader.strict_bool("PDS_BLOBSTORE_S3_CHECKSUMS").unwrap_or(false);
         let force_path_style = reader.bool("PDS_BLOBSTORE_S3_FORCE_PATH_STYLE");
         let upload_timeout = reader.millis("PDS_BLOBSTORE_S3_UPLOAD_TIMEOUT_MS").unwrap_or(Duration::from_secs(20));
+        if upload_timeout > MAX_UPLOAD_TIMEOUT {
+            reader.problem("PDS_BLOBSTORE_S3_UPLOAD_TIMEOUT_MS", "must be at most five minutes, 300000");
+        }
         let request_timeout = reader
             .millis("PDS_BLOBSTORE_S3_REQUEST_TIMEOUT_MS")
             .unwrap_or_else(|| upload_timeout.clamp(Duration::from_secs(6), Duration::from_secs(15)));
