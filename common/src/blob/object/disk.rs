@@ -55,7 +55,10 @@ impl Folder {
                 let folder = folder.to_owned();
                 move |source| CheckError::Folder { folder, source }
             };
-            fs::create_dir_all(&location).map_err(wrong(&location))?;
+            if !location.exists() {
+                // It may be new, or the disk that it is on may not be there.
+                tracing::warn!(folder = %location.display(), "there was no folder for blobs; making one");
+            }
             fs::create_dir_all(location.join(QUARANTINE)).map_err(wrong(&location))?;
             fs::create_dir_all(&tmp_location).map_err(wrong(&tmp_location))?;
             check_folder(&tmp_location).map_err(wrong(&tmp_location))?;
@@ -179,7 +182,8 @@ fn delete(path: &Path, looked_at: DateTime<Utc>) -> io::Result<()> {
     if Clock::system().now() > looked_at + OBEYED {
         return Err(io::Error::new(ErrorKind::TimedOut, "it is too late to delete the file"));
     }
-    fs::remove_file(path)
+    fs::remove_file(path)?;
+    sync_folder_of(path)
 }
 
 /// Holds the folder that a file is in, until what it gives is dropped: alone, or together with others who put files there.
@@ -204,13 +208,15 @@ fn hold_folder_of(file: &Path, lock: fn(&File) -> Result<(), TryLockError>) -> i
 fn copy(from: &Path, to: &Path, uploads: &Path) -> io::Result<()> {
     let mut source = File::open(from)?;
     make_folder_of(to)?;
-    let _held = hold_folder_of(to, File::try_lock_shared)?;
+    let held = hold_folder_of(to, File::try_lock_shared)?;
     match fs::hard_link(from, to) {
         Err(error) if matches!(error.kind(), ErrorKind::AlreadyExists | ErrorKind::NotFound) => {}
         Err(_) => {
+            drop(held);
             let mut file = new_file(uploads)?;
             io::copy(&mut source, &mut file)?;
             file.as_file().sync_all()?;
+            let _held = hold_folder_of(to, File::try_lock_shared)?;
             file.persist(to).map_err(|error| error.error)?;
         }
         Ok(()) => {}
