@@ -27,6 +27,8 @@ const EXTENDED_XMP: &[u8] = b"http://ns.adobe.com/xmp/extension/\0";
 const EXTENDED_XMP_LEN: u64 = EXTENDED_XMP.len() as u64 + 32 + 4 + 4;
 const PHOTOSHOP: &[u8] = b"Photoshop 3.0\0";
 const JFIF: &[u8] = b"JFIF\0";
+/// Bytes of what it says; a thumbnail follows.
+const JFIF_LEN: u64 = 14;
 const ICC: &[u8] = b"ICC_PROFILE\0";
 const ADOBE: &[u8] = b"Adobe";
 
@@ -45,8 +47,10 @@ enum Kind {
     Xmp,
     ExtendedXmp,
     Photoshop,
-    /// JFIF without its thumbnail, colour profile, or how colours are stored.
+    /// JFIF without a thumbnail, colour profile, or how colours are stored.
     Needed,
+    /// JFIF with a thumbnail, or something else in its place.
+    LongJfif,
     Other,
 }
 
@@ -91,9 +95,14 @@ fn walk<R: Read + Seek>(picture: &mut Picture<R>, start: u64, main: bool) -> Res
             let kind = kind(picture, &segment)?;
             let first = gathered.kept.is_none();
             look_at(picture, &segment, kind, &mut gathered)?;
-            if main && kind != Kind::Needed {
-                let kept = gathered.kept.as_ref().filter(|_| first && kind == Kind::Exif);
-                picture.replace(segment.range, kept.and_then(exif_segment))?;
+            let new = match kind {
+                Kind::Needed => continue,
+                Kind::Exif if first => gathered.kept.as_ref().and_then(exif_segment),
+                Kind::LongJfif => jfif_segment(picture, &segment)?,
+                _ => None,
+            };
+            if main {
+                picture.replace(segment.range, new)?;
             }
         }
     }
@@ -136,6 +145,7 @@ fn kind<R: Read + Seek>(picture: &mut Picture<R>, segment: &Segment) -> Result<K
     let front = picture.source.peek(start, 64)?;
     let front = &front[..front.len().min(usize::try_from(end - start).unwrap_or(usize::MAX))];
     Ok(match segment.marker {
+        0xe0 if front.starts_with(JFIF) && end - start > JFIF_LEN => Kind::LongJfif,
         0xe0 if front.starts_with(JFIF) => Kind::Needed,
         0xe1 if front.starts_with(EXIF) => Kind::Exif,
         0xe1 if front.starts_with(XMP) => Kind::Xmp,
@@ -174,10 +184,18 @@ fn look_at<R: Read + Seek>(
                 return Err(InspectError::Unreadable("a part of metadata that is too large"));
             }
         }
+        Kind::LongJfif => picture.search(segment.payload.clone())?,
         Kind::Other if segment.marker != COMMENT => picture.search(segment.payload.clone())?,
         Kind::Needed | Kind::Other => {}
     }
     Ok(())
+}
+
+/// The segment of JFIF, without a thumbnail.
+fn jfif_segment<R: Read + Seek>(picture: &mut Picture<R>, segment: &Segment) -> Result<Option<Vec<u8>>, InspectError> {
+    let fields = picture.source.array::<12>(segment.payload.start)?;
+    // Its length, and at its end how wide and high the thumbnail is.
+    Ok(fields.map(|fields| [b"\xff\xe0\0\x10".as_slice(), &fields, &[0, 0]].concat()))
 }
 
 /// A segment with what stays of Exif.

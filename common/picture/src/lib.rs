@@ -18,11 +18,13 @@
 //! # What stays
 //! What a viewer needs: colour profiles, animation, resolution, and of Exif the orientation. And who claims a picture
 //! says so on purpose: artist and copyright of Exif stay, author and copyright of PNG. All else that is not known to be
-//! needed goes, such as thumbnails, which may show what was cut off, and whatever follows the picture in its file.
+//! needed goes, such as thumbnails, which may show what was cut off, and whatever follows the picture in its file. Of HEIC and
+//! AVIF the thumbnails stay: they are pictures like the others, and so are all items that are no text.
 //!
 //! # What cannot be looked into
 //! Encrypted metadata, and such as is compressed in a way that we do not know, may name a place: [`Inspection::opaque`]. It is
-//! removed without being read. What has no form that we know, and no picture needs, is searched for Exif and XMP.
+//! removed without being read. What has no form that we know, and no picture needs, is searched for Exif and XMP. Between the
+//! items of HEIC and AVIF, in `mdat`, nobody looks.
 //!
 //! # Bytes from strangers
 //! Nothing is believed: lengths end where the file does, and a file is read like the lenient viewers do, beyond garbage and

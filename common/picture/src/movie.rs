@@ -52,13 +52,17 @@ pub(crate) fn inspect<R: Read + Seek>(picture: &mut Picture<R>, mut rest: Range<
     Ok(())
 }
 
-/// Notes a location in a film that begins at or after `at`, whatever is in front of it.
+/// Notes a location in films that begin at or after `at`, whatever is in front of them.
 pub(crate) fn find<R: Read + Seek>(picture: &mut Picture<R>, at: u64) -> Result<(), InspectError> {
-    match picture.source.find(at, b"ftyp")? {
+    let mut next = at;
+    while let Some(name) = picture.source.find(next, b"ftyp")? {
+        picture.budget.spend_found()?;
         // The length of the box is in front of its name.
-        Some(name) => inspect(picture, name.saturating_sub(4).max(at)..picture.source.len()),
-        None => Ok(()),
+        inspect(picture, name.saturating_sub(4).max(at)..picture.source.len())?;
+        // It may have been a word in something else.
+        next = name + 1;
     }
+    Ok(())
 }
 
 /// The boxes of a `moov` in which the film and its tracks say something of themselves.

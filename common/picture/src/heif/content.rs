@@ -3,7 +3,7 @@
 use std::io::{Read, Seek};
 use std::ops::Range;
 
-use flate2::read::{DeflateDecoder, GzDecoder, ZlibDecoder};
+use flate2::read::{DeflateDecoder, MultiGzDecoder, ZlibDecoder};
 
 use super::items::{Item, ItemKind};
 use crate::exif::Exif;
@@ -80,7 +80,7 @@ fn unpack(packed: &[u8], budget: &mut Budget, scanner: &mut xmp::Scanner) -> Res
     let mut reader: Box<dyn Read + '_> = match packed {
         // What was overwritten.
         packed if packed.iter().all(|byte| *byte == 0) => return Ok(true),
-        [0x1f, 0x8b, ..] => Box::new(GzDecoder::new(packed)),
+        [0x1f, 0x8b, ..] => Box::new(MultiGzDecoder::new(packed)),
         [first, second, ..] if first & 0x0f == 8 && u16::from_be_bytes([*first, *second]) % 31 == 0 => {
             Box::new(ZlibDecoder::new(packed))
         }

@@ -19,11 +19,13 @@ use items::Item;
 /// Brands of pictures and of series of them.
 const BRANDS: [&[u8]; 12] =
     [b"avif", b"avis", b"heic", b"heim", b"heis", b"heix", b"hevc", b"hevm", b"hevs", b"hevx", b"mif1", b"msf1"];
-/// Boxes that pictures need, or that hold nothing.
-const NEEDED: [&[u8; 4]; 9] = [b"ftyp", b"styp", b"meta", b"mdat", b"moov", b"moof", b"free", b"skip", b"pdin"];
+/// Boxes that pictures need, and that say nothing of whoever took them.
+const NEEDED: [&[u8; 4]; 4] = [b"ftyp", b"styp", b"mdat", b"pdin"];
 /// The same within `meta`: the table of items, what they look like, belong to and are protected by.
-const NEEDED_OF_ITEMS: [&[u8; 4]; 12] =
-    [b"hdlr", b"pitm", b"iloc", b"iinf", b"iprp", b"iref", b"idat", b"ipro", b"dinf", b"grpl", b"free", b"skip"];
+const NEEDED_OF_ITEMS: [&[u8; 4]; 10] =
+    [b"hdlr", b"pitm", b"iloc", b"iinf", b"iprp", b"iref", b"idat", b"ipro", b"dinf", b"grpl"];
+/// Boxes that should hold nothing. An editor may have made one of a box by changing its name alone.
+const FREE: [&[u8; 4]; 2] = [b"free", b"skip"];
 /// Bytes in front of what is in a box.
 const HEAD_LEN: u64 = 8;
 
@@ -42,7 +44,7 @@ pub(crate) fn inspect<R: Read + Seek>(picture: &mut Picture<R>) -> Result<(), In
     for part in parts {
         match &part.kind {
             b"meta" => inspect_items(picture, &part, &data)?,
-            b"moov" => {
+            b"moov" | b"moof" => {
                 for part in movie::descriptions(picture, part.content)? {
                     movie::look_at(picture, &part)?;
                     retire(picture, &part)?;
@@ -50,6 +52,7 @@ pub(crate) fn inspect<R: Read + Seek>(picture: &mut Picture<R>) -> Result<(), In
             }
             // A table in another form, which hardly anybody writes yet.
             b"mini" => return Err(InspectError::Unreadable("metadata in an unexpected place")),
+            kind if FREE.contains(&kind) => empty(picture, part.content)?,
             kind if NEEDED.contains(&kind) => {}
             _ => {
                 look_into(picture, &part)?;
@@ -87,6 +90,12 @@ fn look_into<R: Read + Seek>(picture: &mut Picture<R>, part: &Part) -> Result<()
     }
 }
 
+/// Looks into what should be empty, and makes it so.
+fn empty<R: Read + Seek>(picture: &mut Picture<R>, content: Range<u64>) -> Result<(), InspectError> {
+    picture.search(content.clone())?;
+    clear(picture, content)
+}
+
 /// Empties a box.
 fn retire<R: Read + Seek>(picture: &mut Picture<R>, part: &Part) -> Result<(), InspectError> {
     let name = part.range.start + 4;
@@ -121,6 +130,7 @@ fn inspect_items<R: Read + Seek>(
             b"iinf" => kinds = picture.block(part.content)?,
             b"iloc" => places = picture.block(part.content)?,
             b"idat" => own_data = Some(part.content),
+            kind if FREE.contains(&kind) => empty(picture, part.content)?,
             kind if NEEDED_OF_ITEMS.contains(&kind) => {}
             _ => {
                 look_into(picture, &part)?;

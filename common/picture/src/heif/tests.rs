@@ -65,8 +65,13 @@ fn boxes_that_say_more_are_emptied() {
         assert!(contains(&stripped[picture.len()..], b"free"));
         assert_eq!(inspect(&stripped).unwrap().stripped(), None);
     }
-    let free = [picture.as_slice(), &part(*b"free", &[3; 9])].concat();
-    assert_eq!(strip(&free), free);
+    for kind in [*b"free", *b"skip"] {
+        let empty = [picture.as_slice(), &part(kind, &vec![0; XMP.len()])].concat();
+        assert_eq!(strip(&empty), empty);
+        let renamed = [picture.as_slice(), &part(kind, XMP)].concat();
+        assert!(inspect(&renamed).unwrap().carries_location());
+        assert_eq!(strip(&renamed), empty);
+    }
 }
 
 #[test]

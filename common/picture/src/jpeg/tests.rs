@@ -45,6 +45,18 @@ fn every_kind_of_metadata_gives_a_place_away() {
 }
 
 #[test]
+fn a_thumbnail_is_cut_off() {
+    let jfif = |size: [u8; 2], thumbnail: &[u8]| {
+        (0xe0, [b"JFIF\0\x01\x02\0\0\x01\0\x01".as_slice(), &size, thumbnail].concat())
+    };
+    let plain = jpeg(&[jfif([0, 0], b"")]);
+    assert_eq!(strip(&plain), plain);
+    assert_eq!(strip(&jpeg(&[jfif([1, 1], b"rgb")])), plain);
+    assert!(names_place(&jpeg(&[jfif([0, 0], XMP)])));
+    assert_eq!(strip(&jpeg(&[jfif([0, 0], XMP)])), plain);
+}
+
+#[test]
 fn portions_of_xmp_are_one_text_in_their_order() {
     let cut = XMP.windows(6).position(|window| window == b"GPSLat").unwrap() + 4;
     let (first, second) = XMP[..cut + 12].split_at(cut);
