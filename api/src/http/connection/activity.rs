@@ -13,8 +13,10 @@ pub(super) struct Activity(Mutex<State>);
 
 #[derive(Debug)]
 struct State {
-    /// Requests that are not answered, or not read, to the end.
+    /// Requests that are not answered to the end.
     requests: usize,
+    /// Requests that are answered and go on arriving. A server that stops does not wait for them.
+    lingering: usize,
     /// There was a request.
     used: bool,
     /// HTTP/2: what arrives need not be the head of a request.
@@ -33,6 +35,7 @@ impl Activity {
     pub(super) fn new(now: Instant) -> Self {
         Self(Mutex::new(State {
             requests: 0,
+            lingering: 0,
             used: false,
             multiplexed: false,
             tunnel: false,
@@ -45,7 +48,7 @@ impl Activity {
     /// Something was read.
     pub(super) fn received(&self) {
         let mut state = self.state();
-        if state.requests == 0 && state.head_since.is_none() {
+        if state.requests == 0 && state.lingering == 0 && state.head_since.is_none() {
             state.head_since = Some(Instant::now());
         }
     }
@@ -73,9 +76,9 @@ impl Activity {
     }
 
     /// A request that was answered is still arriving. It lasts as long as what is given back.
-    pub(super) fn linger(self: &Arc<Self>) -> Counted {
-        self.state().requests += 1;
-        Counted(Arc::clone(self))
+    pub(super) fn linger(self: &Arc<Self>) -> Lingering {
+        self.state().lingering += 1;
+        Lingering(Arc::clone(self))
     }
 
     /// True if there was never a request.
@@ -89,7 +92,7 @@ impl Activity {
         if let Some(since) = state.blocked_since {
             return since + limits.stall;
         }
-        if state.is_busy() {
+        if state.is_busy() || state.lingering > 0 {
             return now + limits.stall;
         }
         match state.head_since {
@@ -123,6 +126,18 @@ impl Drop for Counted {
     fn drop(&mut self) {
         let mut state = self.0.state();
         state.requests -= 1;
+        state.quiet_since = Instant::now();
+    }
+}
+
+/// A request that goes on arriving.
+#[derive(Debug)]
+pub(super) struct Lingering(Arc<Activity>);
+
+impl Drop for Lingering {
+    fn drop(&mut self) {
+        let mut state = self.0.state();
+        state.lingering -= 1;
         state.quiet_since = Instant::now();
     }
 }
@@ -162,6 +177,19 @@ mod tests {
         activity.received();
         assert_eq!(activity.deadline(&LIMITS, Instant::now()), deadline);
         assert_limit(&activity, start, LIMITS.head);
+    }
+
+    #[test]
+    fn what_lingers_has_its_time_but_keeps_no_server_from_stopping() {
+        let (activity, start) = start();
+        drop(activity.begin(&request(Method::POST, Version::HTTP_11)));
+        let lingering = activity.linger();
+        activity.received();
+        let later = start + Duration::from_hours(1);
+        assert_eq!(activity.deadline(&LIMITS, later), later + LIMITS.stall);
+        assert_eq!(activity.farewell(&LIMITS, later), None);
+        drop(lingering);
+        assert_limit(&activity, start, LIMITS.idle);
     }
 
     #[test]

@@ -17,11 +17,13 @@ use http_body_util::BodyExt as _;
 use hyper::body::{Frame, Incoming, SizeHint};
 use tokio::{runtime::Handle, time::timeout};
 
-use super::activity::{Activity, Counted};
+use super::activity::{Activity, Lingering};
 
-/// Bytes that are thrown away of one body, and how long they may take. After that the connection ends.
+/// Bytes that are thrown away of one body. After that, or where its sender takes too long, the connection ends.
 const DISCARDED: usize = 16 << 20;
+/// How long all of it may take, and each pause.
 const PATIENCE: Duration = Duration::from_mins(1);
+const PAUSE: Duration = Duration::from_secs(10);
 
 /// The body of a request. What is left of it when it is dropped is thrown away.
 #[derive(Debug)]
@@ -77,9 +79,9 @@ impl Drop for InputBody {
 }
 
 /// Reads on without keeping anything; the connection is in use until the end.
-async fn discard(mut rest: Incoming, _counted: Counted) {
+async fn discard(mut rest: Incoming, _lingering: Lingering) {
     let mut left = DISCARDED;
-    while let Some(Ok(frame)) = rest.frame().await {
+    while let Ok(Some(Ok(frame))) = timeout(PAUSE, rest.frame()).await {
         let Some(less) = left.checked_sub(frame.data_ref().map_or(0, Bytes::len)) else { return };
         left = less;
     }
