@@ -33,10 +33,11 @@ fn recognise(front: &[u8]) -> Option<&'static str> {
     let found = infer::get(front).filter(|found| found.matcher_type() != MatcherType::Text)?;
     Some(match found.mime_type() {
         "image/png" if is_animated(front) => "image/apng",
+        "audio/ogg" | "audio/opus" => name_of_ogg(front),
+        "video/x-ms-wmv" => name_of_asf(front),
         "image/vnd.microsoft.icon" => "image/x-icon",
         "video/x-matroska" => "video/matroska",
         "video/x-msvideo" => "video/vnd.avi",
-        "audio/opus" => "audio/ogg; codecs=opus",
         "audio/x-aiff" => "audio/aiff",
         "audio/x-ape" => "audio/ape",
         "audio/x-flac" => "audio/flac",
@@ -67,6 +68,34 @@ fn name_of_brand(brand: &[u8]) -> &'static str {
         [b'3', b'g', b'2', ..] => "video/3gpp2",
         [b'3', b'g', ..] => "video/3gpp",
         _ => "video/mp4",
+    }
+}
+
+/// By the first packet, which follows the first page's head.
+fn name_of_ogg(front: &[u8]) -> &'static str {
+    let packet = front.get(28..).unwrap_or_default();
+    let begins = |marks: &[&[u8]]| marks.iter().any(|mark| packet.starts_with(mark));
+    if begins(&[b"OpusHead"]) {
+        "audio/ogg; codecs=opus"
+    } else if begins(&[b"\x80theora", b"\x01video\0"]) {
+        "video/ogg"
+    } else if begins(&[b"\x7fFLAC", b"Speex  ", b"\x01vorbis"]) {
+        "audio/ogg"
+    } else {
+        "application/ogg"
+    }
+}
+
+/// By the first stream that it describes: the identifier of such an object, its length, the kind of the stream.
+fn name_of_asf(front: &[u8]) -> &'static str {
+    const STREAM: [u8; 16] = *b"\x91\x07\xdc\xb7\xb7\xa9\xcf\x11\x8e\xe6\x00\xc0\x0c\x20\x53\x65";
+    const AUDIO: [u8; 16] = *b"\x40\x9e\x69\xf8\x4d\x5b\xcf\x11\xa8\xfd\x00\x80\x5f\x5c\x44\x2b";
+    const VIDEO: [u8; 16] = *b"\xc0\xef\x19\xbc\x4d\x5b\xcf\x11\xa8\xfd\x00\x80\x5f\x5c\x44\x2b";
+    let mut kinds = front.windows(40).filter(|object| object.starts_with(&STREAM)).map(|object| &object[24..]);
+    match kinds.find(|kind| [AUDIO, VIDEO].iter().any(|known| kind == known)) {
+        Some(kind) if *kind == VIDEO => "video/x-ms-asf",
+        Some(_) => "audio/x-ms-asf",
+        None => "application/vnd.ms-asf",
     }
 }
 
@@ -102,7 +131,7 @@ mod tests {
 
     #[test]
     fn bytes_are_believed_before_their_uploader() {
-        let cases: [(&[u8], &str); 19] = [
+        let cases: [(&[u8], &str); 22] = [
             (b"\xff\xd8\xff\xe0\0\x10JFIF", "image/jpeg"),
             (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", "image/png"),
             (b"GIF89a", "image/gif"),
@@ -121,10 +150,27 @@ mod tests {
             (b"\x89PNG\r\n\x1a\n\0\0\0\0IDAT....\0\0\0\x08acTL....", "image/png"),
             (b"RIFF\x24\0\0\0WAVEfmt ", "audio/wav"),
             (b"fLaC\0\0\0\x22", "audio/flac"),
+            (b"OggS\0\x02\0\0\0\0\0\0\0\0..............OpusHead", "audio/ogg; codecs=opus"),
+            (b"OggS\0\x02\0\0\0\0\0\0\0\0..............\x80theora", "video/ogg"),
+            (b"OggS\0\x02\0\0\0\0\0\0\0\0..............\x01vorbis", "audio/ogg"),
             (b"%PDF-1.7", "application/pdf"),
         ];
         for (front, expected) in cases {
             assert_eq!(media_type(front, "text/plain").as_deref(), Some(expected), "{front:?}");
+        }
+    }
+
+    #[test]
+    fn films_of_windows_are_told_from_sound() {
+        let header = b"\x30\x26\xb2\x75\x8e\x66\xcf\x11\xa6\xd9\x00\xaa\x00\x62\xce\x6c..............";
+        let stream = b"\x91\x07\xdc\xb7\xb7\xa9\xcf\x11\x8e\xe6\x00\xc0\x0c\x20\x53\x65\x28\0\0\0\0\0\0\0";
+        let rest = b"\x4d\x5b\xcf\x11\xa8\xfd\x00\x80\x5f\x5c\x44\x2b";
+        let video = [&header[..], stream, b"\xc0\xef\x19\xbc", rest].concat();
+        let audio = [&header[..], stream, b"\x40\x9e\x69\xf8", rest].concat();
+        for (front, expected) in
+            [(&video[..], "video/x-ms-asf"), (&audio, "audio/x-ms-asf"), (header, "application/vnd.ms-asf")]
+        {
+            assert_eq!(media_type(front, "text/plain").as_deref(), Some(expected));
         }
     }
 
