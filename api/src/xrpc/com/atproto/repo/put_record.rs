@@ -17,6 +17,8 @@ use crate::xrpc::{Method, RECORD_BODY_LIMIT, XrpcBody, XrpcError, XrpcJson, Xrpc
 pub const METHOD: Method = Method::procedure("com.atproto.repo.putRecord").body_limit(RECORD_BODY_LIMIT);
 
 const PROFILE: &str = "app.bsky.actor.profile";
+/// Its fields that refer to blobs.
+const PICTURES: [&str; 2] = ["avatar", "banner"];
 
 /// The record, and where it goes.
 #[derive(Deserialize)]
@@ -50,10 +52,14 @@ pub async fn handle(
     XrpcBody(mut input): XrpcBody<Input>,
 ) -> XrpcResult<Written> {
     let account = own_repo(&accounts, &auth, &input.repo).await?;
-    if input.collection.as_str() == PROFILE {
-        renew_pictures(&blobs, account.id, &mut input.record).await?;
-    }
     let path = RecordPath { collection: input.collection, rkey: input.rkey };
+    if path.collection.as_str() == PROFILE && has_old_pictures(&input.record) {
+        // Reference: only where a profile is changed, not where one is made.
+        let profile = repos.find_record(account.id, &path.collection, &path.rkey).await.map_err(XrpcError::internal)?;
+        if profile.is_some() {
+            renew_pictures(&blobs, account.id, &mut input.record).await?;
+        }
+    }
     let record = PreparedRecord::new(&path, input.record, input.validate)?;
     let written = Written::new(&account.did, &path, &record);
     let write = PreparedWrite::Put { path, record, swap: input.swap_record };
@@ -61,13 +67,18 @@ pub async fn handle(
     Ok(XrpcJson(written.in_commit(commit)))
 }
 
-/// Gives references to a profile's pictures today's form, where they have the one that was given up in 2023: an app that
-/// changes an old profile sends them back as it found them.
+/// Whether references to a profile's pictures have the form that was given up in 2023.
+fn has_old_pictures(profile: &Ipld) -> bool {
+    let Ipld::Map(fields) = profile else { return false };
+    PICTURES.iter().any(|name| fields.get(*name).is_some_and(|picture| LegacyBlobRef::from_ipld(picture).is_some()))
+}
+
+/// Gives them today's form: an app that changes an old profile sends them back as it found them.
 ///
 /// Reference: here and in no other record, with the size of the stored blob.
 async fn renew_pictures(blobs: &Blobs, account: AccountId, profile: &mut Ipld) -> Result<(), XrpcError> {
     let Ipld::Map(fields) = profile else { return Ok(()) };
-    for name in ["avatar", "banner"] {
+    for name in PICTURES {
         let Some(picture) = fields.get_mut(name) else { continue };
         let Some(LegacyBlobRef { cid, mime_type }) = LegacyBlobRef::from_ipld(picture) else { continue };
         if let Some(stored) = blobs.find_readable(account, cid).await.map_err(XrpcError::internal)? {
@@ -208,12 +219,15 @@ mod tests {
         scene.call(METHOD, &put(CUSTOM, "one", json!({ "picture": typed }))).await.unwrap();
         let legacy = json!({ "cid": cid, "mimeType": "image/png" });
         let profile = json!({ "avatar": legacy, "banner": legacy, "displayName": "Alice" });
+        let refused = (400, "InvalidRequest", "Invalid app.bsky.actor.profile record: Expected blob value");
+        scene.assert_refused(METHOD, &put(PROFILE, "self", profile.clone()), refused).await;
+        scene.call(METHOD, &put(PROFILE, "self", json!({ "displayName": "Alice" }))).await.unwrap();
         scene.call(METHOD, &put(PROFILE, "self", profile)).await.unwrap();
         let stored = scene.value(PROFILE, "self").await.unwrap();
         assert_eq!((&stored["avatar"], &stored["banner"]), (&typed, &typed));
-        let refused = (400, "InvalidRequest", "Legacy blobs are not allowed");
         let unknown = json!({ "avatar": { "cid": Cid::raw(b"another"), "mimeType": "image/png" } });
         scene.assert_refused(METHOD, &put(PROFILE, "self", unknown), refused).await;
+        let refused = (400, "InvalidRequest", "Legacy blobs are not allowed");
         scene.assert_refused(METHOD, &put(CUSTOM, "two", json!({ "avatar": legacy })), refused).await;
     }
 }
