@@ -25,6 +25,7 @@ use secrecy::{ExposeSecret, SecretString};
 pub use sqlx::Error;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{Connection, PgConnection};
+use tokio::time::timeout;
 pub use wakeups::Wakeups;
 
 /// How to reach Postgres, and how much of it to use.
@@ -82,7 +83,7 @@ pub fn connect(settings: &PoolSettings, application: &str) -> Result<PgPool, sql
 pub async fn acquire_live(pool: &PgPool) -> Result<PoolConnection, sqlx::Error> {
     for _ in 0..pool.max_connections() {
         let mut conn = pool.acquire().await?;
-        if conn.ping().await.is_ok() {
+        if let Ok(Ok(())) = timeout(pool::SIGN_OF_LIFE, conn.ping()).await {
             return Ok(conn);
         }
         conn.close_on_drop();
