@@ -227,6 +227,8 @@ mod tests {
         for failures in 1..=7 {
             let claim = scene.relays.claim(RELAY, INTERVAL).await.unwrap().unwrap();
             let pause = scene.relays.note_failed(RELAY, claim, "no", 0.5).await.unwrap().unwrap();
+            // Once more, as when nobody knows whether it was noted.
+            assert_eq!(scene.relays.note_failed(RELAY, claim, "no", 0.5).await.unwrap(), Some(pause));
             assert_eq!(scene.notice().await.failures, failures);
             assert_eq!(scene.relays.list_due(&[RELAY, other]).await.unwrap(), [other]);
             pauses.push(pause.as_secs() / 60);

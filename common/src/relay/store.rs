@@ -109,7 +109,7 @@ pub(super) async fn update_failed(
     let update = sqlx::query!(
         r#"
             UPDATE crawl_notice SET
-                failures = failures + 1, failed_at = clock_timestamp(), last_error = $3,
+                failures = $5, failed_at = clock_timestamp(), last_error = $3,
                 next_at = clock_timestamp() + make_interval(secs => $4)
             WHERE relay = $1 AND claim = $2
         "#,
@@ -117,6 +117,8 @@ pub(super) async fn update_failed(
         claim.number,
         reason,
         pause.as_secs_f64(),
+        // Not one more than there are: it may be noted twice.
+        i32::try_from(claim.failures.saturating_add(1)).unwrap_or(i32::MAX),
     );
     Ok(update.execute(conn).await?.rows_affected() > 0)
 }

@@ -14,8 +14,6 @@ const NOTE_TRIES: u32 = 4;
 const NOTE_PAUSE: Duration = Duration::from_secs(3);
 
 impl Run for TellRelay {
-    const LIMIT: Duration = Duration::from_mins(1);
-
     /// Claims the relay before it calls it: begun again after a crash, it finds the claim, and lets it be for this time.
     async fn run(&self, context: &Context) -> Result<(), JobError> {
         let relays = Relay::all(&context.config.upstreams.crawlers);
