@@ -40,6 +40,7 @@ async fn text(state: &AppState) -> String {
     state.repos.expose(&mut text);
     identity::expose(&mut text);
     blob::expose(&mut text);
+    blob::expose_store(&mut text);
     text.gauge("pds_db_connections", "Connections to Postgres, those for the log aside.", state.database.size());
     text.gauge("pds_db_connections_idle", "Of these, connections that nobody uses.", state.database.num_idle());
     let most = state.database.max_connections();

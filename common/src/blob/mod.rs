@@ -47,9 +47,10 @@ pub use collect::{CollectError, Collected, Collector, CollectorCounts, Forecast,
 pub use keep::Quarantined;
 pub use media_type::media_type;
 pub use metadata::expose;
-use object::Area;
 #[cfg(any(test, feature = "testing"))]
 pub use object::MemoryStore;
+pub use object::expose as expose_store;
+use object::{Area, LOST};
 pub use object::{CheckError, Content, Listed, Object, ObjectId, Objects, Page, Spool, StoreError};
 pub use orphan::Orphans;
 pub use quota::{BlobQuotas, BlobUsage, QuotaExceeded};
@@ -148,10 +149,14 @@ impl Blobs {
     ///
     /// A blob that was taken down and is shown again is read from quarantine until it is back in use.
     pub async fn read(&self, id: ObjectId<'_>, range: Option<Range<u64>>) -> Result<Option<Object>, StoreError> {
-        match self.objects.get(id, range.clone()).await? {
-            None => self.objects.get_in(Area::Quarantine, id, range).await,
-            found => Ok(found),
+        let found = match self.objects.get(id, range.clone()).await? {
+            None => self.objects.get_in(Area::Quarantine, id, range).await?,
+            found => found,
+        };
+        if found.is_none() {
+            LOST.increment();
         }
+        Ok(found)
     }
 
     /// Whether the store has the bytes of a blob, all of them.
@@ -160,6 +165,9 @@ impl Blobs {
             None => self.objects.size_in(Area::Quarantine, id).await?,
             found => found,
         };
+        if found.is_none() {
+            LOST.increment();
+        }
         Ok(found == Some(size))
     }
 

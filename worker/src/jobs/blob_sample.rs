@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use common::blob::Condition;
+use common::blob::{BlobError, Condition};
 use common::telemetry::metrics::{Counter, Exposition};
 use futures_util::FutureExt as _;
 use tokio::time::sleep;
@@ -28,6 +28,7 @@ pub struct BlobChecks {
     missing: Counter,
     corrupt: Counter,
     exposed: Counter,
+    unreadable: Counter,
 }
 
 impl BlobChecks {
@@ -42,11 +43,11 @@ impl BlobChecks {
 
     /// Writes the metrics.
     pub(crate) fn write(&self, text: &mut Exposition) {
-        let Self { sound, missing, corrupt, exposed } = self;
+        let Self { sound, missing, corrupt, exposed, unreadable } = self;
         let checks = "pds_blob_checks_total";
         text.counters(checks, "Blobs chosen at random that this worker compared with their CIDs, by what it found.");
-        for (condition, counter) in [("sound", sound), ("missing", missing), ("corrupt", corrupt), ("exposed", exposed)]
-        {
+        let damaged = [("missing", missing), ("corrupt", corrupt), ("exposed", exposed), ("unreadable", unreadable)];
+        for (condition, counter) in [("sound", sound)].into_iter().chain(damaged) {
             text.sample(checks, &[("condition", condition)], counter.get());
         }
     }
@@ -57,7 +58,11 @@ async fn run(context: Context) -> anyhow::Result<Report> {
     let (mut checked, mut damaged) = (0, 0);
     for _ in 0..SAMPLE {
         let Some(blob) = context.blob_checker.pick().await? else { break };
-        if let Some(condition) = context.blob_checker.check(&blob).await? {
+        let found = context.blob_checker.check(&blob).await;
+        if matches!(found, Err(BlobError::Store(_))) {
+            context.blob_checks.unreadable.increment();
+        }
+        if let Some(condition) = found? {
             context.blob_checks.count(condition);
             checked += 1;
             if condition != Condition::Sound {

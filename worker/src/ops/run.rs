@@ -108,7 +108,7 @@ async fn connect(config: &Config) -> anyhow::Result<PgPool> {
     }
 }
 
-/// A store that is another one, or not there, would look as if all blobs were deleted.
+/// Whether the store can be used. One that does not answer may yet.
 async fn check(objects: &Objects) -> anyhow::Result<()> {
     match objects.check().await {
         Err(CheckError::Unknown(error)) => {

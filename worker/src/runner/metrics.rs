@@ -9,7 +9,7 @@ use axum::http::{StatusCode, header::CONTENT_TYPE};
 use axum::response::IntoResponse;
 use axum::routing::get;
 use axum::{Router, serve};
-use common::blob::CollectorCounts;
+use common::blob::{self, CollectorCounts};
 use common::clock::Clock;
 use common::db::PgPool;
 use common::jobs::{Jobs, Outcome, QueueDepth};
@@ -141,6 +141,7 @@ impl Monitor {
         self.write_jobs(&mut text);
         self.0.collected.write(&mut text);
         self.0.blob_checks.write(&mut text);
+        blob::expose_store(&mut text);
         if let Ok(Ok(depths)) = timeout(PATIENCE, jobs.depths()).await {
             self.write_depths(&mut text, &depths);
         }

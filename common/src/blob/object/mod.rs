@@ -31,6 +31,7 @@ mod disk;
 mod list;
 #[cfg(any(test, feature = "testing"))]
 mod memory;
+mod metrics;
 mod presigned;
 mod reader;
 mod s3;
@@ -57,6 +58,8 @@ use disk::Folder;
 pub use list::{Listed, Page};
 #[cfg(any(test, feature = "testing"))]
 pub use memory::MemoryStore;
+pub(super) use metrics::LOST;
+pub use metrics::expose;
 use s3::Bucket;
 pub use spool::{Content, Spool};
 
@@ -202,8 +205,8 @@ impl Objects {
     pub async fn put(&self, id: ObjectId<'_>, content: Content) -> Result<(), StoreError> {
         debug_assert_eq!(id.cid, content.cid(), "an object's name is what it holds");
         match &*self.0 {
-            Store::S3(bucket) => Box::pin(bucket.put(id, content)).await,
-            Store::Disk(folder) => folder.put(id, content).await,
+            Store::S3(bucket) => metrics::PUT.over(Box::pin(bucket.put(id, content))).await,
+            Store::Disk(folder) => metrics::PUT.over(folder.put(id, content)).await,
             #[cfg(any(test, feature = "testing"))]
             Store::Memory(memory) => memory.put(id, content).await,
         }
@@ -221,8 +224,8 @@ impl Objects {
         range: Option<Range<u64>>,
     ) -> Result<Option<Object>, StoreError> {
         match &*self.0 {
-            Store::S3(bucket) => Box::pin(bucket.get(id, area, range)).await,
-            Store::Disk(folder) => folder.get(id, area, range).await,
+            Store::S3(bucket) => metrics::GET.over(Box::pin(bucket.get(id, area, range))).await,
+            Store::Disk(folder) => metrics::GET.over(folder.get(id, area, range)).await,
             #[cfg(any(test, feature = "testing"))]
             Store::Memory(memory) => memory.get(id, area, range).await,
         }
@@ -251,8 +254,8 @@ impl Objects {
 
     pub(super) async fn size_in(&self, area: Area, id: ObjectId<'_>) -> Result<Option<u64>, StoreError> {
         match &*self.0 {
-            Store::S3(bucket) => Box::pin(bucket.size(id, area)).await,
-            Store::Disk(folder) => folder.size(id, area).await,
+            Store::S3(bucket) => metrics::SIZE.over(Box::pin(bucket.size(id, area))).await,
+            Store::Disk(folder) => metrics::SIZE.over(folder.size(id, area)).await,
             #[cfg(any(test, feature = "testing"))]
             Store::Memory(memory) => memory.size(id, area).await,
         }
@@ -293,8 +296,8 @@ impl Objects {
 
     async fn delete_in(&self, area: Area, id: ObjectId<'_>, looked_at: DateTime<Utc>) -> Result<(), StoreError> {
         match &*self.0 {
-            Store::S3(bucket) => Box::pin(bucket.delete(id, area, looked_at)).await,
-            Store::Disk(folder) => folder.delete(id, area, looked_at).await,
+            Store::S3(bucket) => metrics::DELETE.over(Box::pin(bucket.delete(id, area, looked_at))).await,
+            Store::Disk(folder) => metrics::DELETE.over(folder.delete(id, area, looked_at)).await,
             #[cfg(any(test, feature = "testing"))]
             Store::Memory(memory) => memory.delete(id, area, looked_at).await,
         }
@@ -303,8 +306,8 @@ impl Objects {
     /// False if there is none to copy.
     async fn copy(&self, id: ObjectId<'_>, from: Area, to: Area) -> Result<bool, StoreError> {
         match &*self.0 {
-            Store::S3(bucket) => Box::pin(bucket.copy(id, from, to)).await,
-            Store::Disk(folder) => folder.copy(id, from, to).await,
+            Store::S3(bucket) => metrics::COPY.over(Box::pin(bucket.copy(id, from, to))).await,
+            Store::Disk(folder) => metrics::COPY.over(folder.copy(id, from, to)).await,
             #[cfg(any(test, feature = "testing"))]
             Store::Memory(memory) => memory.copy(id, from, to).await,
         }
