@@ -25,7 +25,7 @@ fn noise(len: usize) -> Vec<u8> {
 
 /// Time for a store to answer: for one that does in any case, and not for a test that waits for it.
 fn impatient(config: &mut Config) {
-    let limit = Duration::from_secs(4);
+    let limit = Duration::from_secs(10);
     if let BlobstoreConfig::S3(s3) = &mut config.blobstore {
         (s3.request_timeout, s3.upload_timeout) = (limit, limit);
     }
@@ -202,14 +202,12 @@ async fn a_full_disk_refuses_uploads_and_nothing_else() {
             replicas.start_cramped(1, 3 * MEGABYTE).await.unwrap(),
         ];
         let alice = Account::create(&replicas.client(0), "alice.test").await.unwrap();
-        // Each on a connection of its own: one whose request was refused halfway is over.
         let upload = async |number: usize, size: usize| {
             replicas.client(number % 2).upload(&alice.token, "image/png", vec![7; size]).await
         };
         for number in 0..4 {
-            // The server does not read to the end what it cannot keep, so its answer may be lost on the way.
             let refused = upload(number, 4 * MEGABYTE).await.unwrap_err().to_string();
-            assert!(refused.starts_with("503 ") || refused.starts_with("error sending request"), "{refused}");
+            assert!(refused.starts_with("503 "), "{refused}");
         }
         assert_eq!(entries(uploads), 0, "nothing is left of them");
         for number in 0..2 {
