@@ -67,13 +67,14 @@ impl RateLimitConfig {
     }
 }
 
-/// Addresses that no client on the internet has: loopback, private and link-local ones.
-const LOCAL_NETWORKS: [&str; 8] = [
+/// Addresses that no client on the internet has: loopback, private and link-local ones, and those between networks.
+const LOCAL_NETWORKS: [&str; 9] = [
     "127.0.0.0/8",
     "10.0.0.0/8",
     "172.16.0.0/12",
     "192.168.0.0/16",
     "169.254.0.0/16",
+    "100.64.0.0/10",
     "::1/128",
     "fc00::/7",
     "fe80::/10",

@@ -432,5 +432,8 @@ fn accounts_have_no_quota_unless_there_is_one() {
     let limits = [("PDS_BLOB_QUOTA_BYTES", "1000000000"), ("PDS_BLOB_QUOTA_COUNT", "0")];
     let quota = with(&limits).unwrap().blob.quota;
     assert_eq!((quota.bytes, quota.count), (Some(1_000_000_000), Some(0)));
-    assert_eq!(problems(&[("PDS_BLOB_QUOTA_BYTES", "-1")]), ["PDS_BLOB_QUOTA_BYTES is out of range"]);
+    let bad = "PDS_BLOB_QUOTA_BYTES must be a whole number, without a unit";
+    for text in ["-1", "50GB"] {
+        assert_eq!(problems(&[("PDS_BLOB_QUOTA_BYTES", text)]), [bad]);
+    }
 }

@@ -10,7 +10,7 @@ use super::{REMOVED, Sessions, store};
 use crate::config::SecretsConfig;
 use crate::db::AccountId;
 
-/// How long an address is known after somebody signed in from there.
+/// How long an address is known after somebody signed in from there; up to [`RENEWED_AFTER`] less.
 pub const ADDRESS_MEMORY: Duration = Duration::from_hours(30 * 24);
 /// How old what is known of an address may be before a sign-in makes it new: most write nothing.
 pub(super) const RENEWED_AFTER: Duration = Duration::from_hours(24);
