@@ -47,7 +47,7 @@ async fn read(objects: &Objects, id: ObjectId<'_>, range: Option<Range<u64>>) ->
     Some(pieces.concat())
 }
 
-/// What Rookery asks of a store, whichever it is.
+/// What Rookery asks of a store, whichever it is. Leaves nothing behind in it.
 async fn assert_conforms(objects: &Objects) {
     objects.check().await.unwrap();
     let (alice, bob) = (did(ALICE), did(BOB));
@@ -59,18 +59,34 @@ async fn assert_conforms(objects: &Objects) {
 
     for len in [1, 1000, 300_000, MEMORY_LIMIT + 1, 2 * MEMORY_LIMIT + 3] {
         let bytes: Vec<u8> = (0..=252).cycle().take(len).collect();
+        let id = ObjectId { did: &alice, cid: Cid::raw(&bytes) };
         // The second time, it is there already.
         for _ in 0..2 {
-            let cid = put(objects, &alice, &bytes).await;
-            let id = ObjectId { did: &alice, cid };
+            put(objects, &alice, &bytes).await;
             assert_eq!(objects.size(id).await.unwrap(), Some(len as u64));
             assert!(read(objects, id, None).await.unwrap() == bytes, "{len} bytes come back");
         }
+        objects.delete(id, now()).await.unwrap();
     }
     assert_ranges(objects, &alice).await;
     assert_presigned(objects, &bob).await;
     assert_accounts_are_apart(objects, &alice, &bob).await;
     assert_late_deletions_are_refused(objects, &alice).await;
+    assert_listed(objects, &bob).await;
+}
+
+async fn assert_listed(objects: &Objects, did: &Did) {
+    let id = ObjectId { did, cid: put(objects, did, b"to be found").await };
+    let count = async || {
+        let pages: Vec<Page> = objects.list().try_collect().await.unwrap();
+        let all = pages.iter().flat_map(|page| &page.objects);
+        all.filter(|found| (&found.did, found.cid, found.size) == (did, id.cid, 11)).count()
+    };
+    assert_eq!(count().await, 1);
+    objects.quarantine(id, now()).await.unwrap();
+    assert_eq!(count().await, 1, "taken down");
+    objects.delete(id, now()).await.unwrap();
+    assert_eq!(count().await, 0);
 }
 
 async fn assert_late_deletions_are_refused(objects: &Objects, did: &Did) {
@@ -91,13 +107,16 @@ async fn assert_ranges(objects: &Objects, did: &Did) {
         let slice = &bytes[usize::try_from(range.start).unwrap()..usize::try_from(range.end).unwrap()];
         assert!(read(objects, id, Some(range.clone())).await.unwrap() == slice, "{range:?}");
     }
+    objects.delete(id, now()).await.unwrap();
 }
 
 async fn assert_presigned(objects: &Objects, did: &Did) {
     let (bytes, hour) = (b"for everybody".to_vec(), Duration::from_hours(1));
     let id = ObjectId { did, cid: put(objects, did, &bytes).await };
     // A folder has no address.
-    let Some(address) = objects.presign(id, IMAGE, hour).await.unwrap() else { return };
+    let Some(address) = objects.presign(id, IMAGE, hour).await.unwrap() else {
+        return objects.delete(id, now()).await.unwrap();
+    };
     let client = reqwest::Client::builder().no_proxy().build().unwrap();
     let answer = client.get(&address).send().await.unwrap();
     assert_eq!((answer.status().as_u16(), &answer.headers()["content-type"]), (200, &IMAGE.parse().unwrap()));
@@ -105,6 +124,7 @@ async fn assert_presigned(objects: &Objects, did: &Did) {
     assert!(answer.bytes().await.unwrap() == bytes);
     let forged = address.replace(&id.cid.to_string(), &Cid::raw(b"other").to_string());
     assert_eq!(client.get(forged).send().await.unwrap().status().as_u16(), 403, "it is for this one only");
+    objects.delete(id, now()).await.unwrap();
 }
 
 async fn assert_accounts_are_apart(objects: &Objects, alice: &Did, bob: &Did) {
