@@ -63,7 +63,7 @@ const METADATA_LIMIT: u64 = 32 << 20;
 const BLOCK_LIMIT: u64 = 1 << 20;
 /// Small parts that are looked at, one by one: boxes, directories, items.
 const PART_LIMIT: u32 = 20_000;
-/// Blocks of Exif that are found by searching. Each may be all that follows, so their number is bounded, too.
+/// Blocks of Exif, and films, that are found by searching. Each may be all that follows, so their number is bounded, too.
 const FOUND_LIMIT: u32 = 64;
 
 /// A kind of picture that can be inspected.
@@ -228,6 +228,12 @@ impl<R: Read + Seek> Picture<R> {
 
     /// Reads a part of an XMP packet.
     fn xmp_part(&mut self, range: Range<u64>, scanner: &mut xmp::Scanner) -> Result<(), InspectError> {
+        self.budget.spend(range.end.min(self.source.len()).saturating_sub(range.start))?;
+        self.scan(range, scanner)
+    }
+
+    /// Reads a part of what may have XMP in it.
+    fn scan(&mut self, range: Range<u64>, scanner: &mut xmp::Scanner) -> Result<(), InspectError> {
         let (mut at, end) = (range.start, range.end.min(self.source.len()));
         while at < end {
             let window = self.source.window(at)?;
@@ -237,7 +243,6 @@ impl<R: Read + Seek> Picture<R> {
             }
             scanner.push(&window[..len]);
             at += len as u64;
-            self.budget.spend(len as u64)?;
         }
         Ok(())
     }

@@ -9,6 +9,12 @@ use crate::{InspectError, Picture};
 
 /// What gives a place away in what a film says of itself.
 const PLACES: [&[u8]; 3] = [b"\xa9xyz", b"loci", b"quicktime.location"];
+/// Bytes of the longest of them.
+const LONGEST: u64 = 18;
+/// Bytes that are looked at together.
+const CHUNK: u64 = 64 * 1024;
+/// Boxes that should hold nothing. An editor may have made one of a box by changing its name alone.
+pub(crate) const FREE: [&[u8; 4]; 2] = [b"free", b"skip"];
 
 /// One box.
 pub(crate) struct Part {
@@ -75,8 +81,9 @@ pub(crate) fn descriptions<R: Read + Seek>(
         while let Some(part) = next_part(picture, &rest)? {
             rest.start = part.range.end;
             match &part.kind {
-                b"trak" => waiting.push(part.content),
+                b"trak" | b"traf" => waiting.push(part.content),
                 b"udta" | b"meta" | b"uuid" => found.push(part),
+                kind if FREE.contains(&kind) => found.push(part),
                 _ => {}
             }
         }
@@ -84,10 +91,21 @@ pub(crate) fn descriptions<R: Read + Seek>(
     Ok(found)
 }
 
-/// Notes a location in a description.
+/// Notes a location in a description, or in what may have been one.
 pub(crate) fn look_at<R: Read + Seek>(picture: &mut Picture<R>, part: &Part) -> Result<(), InspectError> {
-    let content = picture.block(part.content.clone())?;
-    let names = |place: &&[u8]| content.windows(place.len()).any(|window| window == *place);
-    picture.location |= PLACES.iter().any(names);
+    picture.location |= names_place(picture, part.content.clone())?;
     picture.search(part.content.clone())
+}
+
+fn names_place<R: Read + Seek>(picture: &mut Picture<R>, content: Range<u64>) -> Result<bool, InspectError> {
+    let (mut at, end) = (content.start, content.end.min(picture.source.len()));
+    while at < end {
+        let bytes = picture.source.read(at..end.min(at + CHUNK))?;
+        if PLACES.iter().any(|place| bytes.windows(place.len()).any(|window| window == *place)) {
+            return Ok(true);
+        }
+        // A name may lie across two of them.
+        at += CHUNK - LONGEST;
+    }
+    Ok(false)
 }

@@ -22,18 +22,10 @@ impl<R: Read + Seek> Picture<R> {
         if end.saturating_sub(range.start) < SHORTEST {
             return Ok(());
         }
-        let (mut scanner, mut at) = (xmp::Scanner::default(), range.start);
-        while at < end {
-            let window = self.source.window(at)?;
-            let len = window.len().min(usize::try_from(end - at).unwrap_or(usize::MAX));
-            if len == 0 {
-                break;
-            }
-            scanner.push(&window[..len]);
-            at += len as u64;
-        }
+        let mut scanner = xmp::Scanner::default();
+        self.scan(range.start..end, &mut scanner)?;
         self.location |= scanner.finish();
-        at = range.start;
+        let mut at = range.start;
         while let Some(start) = next_block(&mut self.source, at..end)? {
             self.budget.spend_found()?;
             let block = self.source.read(start..end.min(start + BLOCK_LEN))?;

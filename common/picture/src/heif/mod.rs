@@ -11,7 +11,7 @@ mod items;
 use std::io::{Read, Seek};
 use std::ops::Range;
 
-use crate::movie::{self, Part, next_part};
+use crate::movie::{self, FREE, Part, next_part};
 use crate::{InspectError, Picture};
 use content::{clear, inspect_item};
 use items::Item;
@@ -24,8 +24,6 @@ const NEEDED: [&[u8; 4]; 4] = [b"ftyp", b"styp", b"mdat", b"pdin"];
 /// The same within `meta`: the table of items, what they look like, belong to and are protected by.
 const NEEDED_OF_ITEMS: [&[u8; 4]; 10] =
     [b"hdlr", b"pitm", b"iloc", b"iinf", b"iprp", b"iref", b"idat", b"ipro", b"dinf", b"grpl"];
-/// Boxes that should hold nothing. An editor may have made one of a box by changing its name alone.
-const FREE: [&[u8; 4]; 2] = [b"free", b"skip"];
 /// Bytes in front of what is in a box.
 const HEAD_LEN: u64 = 8;
 
@@ -47,12 +45,16 @@ pub(crate) fn inspect<R: Read + Seek>(picture: &mut Picture<R>) -> Result<(), In
             b"moov" | b"moof" => {
                 for part in movie::descriptions(picture, part.content)? {
                     movie::look_at(picture, &part)?;
-                    retire(picture, &part)?;
+                    if FREE.contains(&&part.kind) {
+                        clear(picture, part.content)?;
+                    } else {
+                        retire(picture, &part)?;
+                    }
                 }
             }
             // A table in another form, which hardly anybody writes yet.
             b"mini" => return Err(InspectError::Unreadable("metadata in an unexpected place")),
-            kind if FREE.contains(&kind) => empty(picture, part.content)?,
+            kind if FREE.contains(&kind) => empty(picture, &part)?,
             kind if NEEDED.contains(&kind) => {}
             _ => {
                 look_into(picture, &part)?;
@@ -91,9 +93,10 @@ fn look_into<R: Read + Seek>(picture: &mut Picture<R>, part: &Part) -> Result<()
 }
 
 /// Looks into what should be empty, and makes it so.
-fn empty<R: Read + Seek>(picture: &mut Picture<R>, content: Range<u64>) -> Result<(), InspectError> {
-    picture.search(content.clone())?;
-    clear(picture, content)
+fn empty<R: Read + Seek>(picture: &mut Picture<R>, part: &Part) -> Result<(), InspectError> {
+    movie::look_at(picture, part)?;
+    movie::inspect(picture, part.content.clone())?;
+    clear(picture, part.content.clone())
 }
 
 /// Empties a box.
@@ -130,7 +133,7 @@ fn inspect_items<R: Read + Seek>(
             b"iinf" => kinds = picture.block(part.content)?,
             b"iloc" => places = picture.block(part.content)?,
             b"idat" => own_data = Some(part.content),
-            kind if FREE.contains(&kind) => empty(picture, part.content)?,
+            kind if FREE.contains(&kind) => empty(picture, &part)?,
             kind if NEEDED_OF_ITEMS.contains(&kind) => {}
             _ => {
                 look_into(picture, &part)?;

@@ -71,6 +71,17 @@ fn boxes_that_say_more_are_emptied() {
         let renamed = [picture.as_slice(), &part(kind, XMP)].concat();
         assert!(inspect(&renamed).unwrap().carries_location());
         assert_eq!(strip(&renamed), empty);
+        for secret in [film(*b"loci"), part(*b"\xa9xyz", b"\0\x08\x15\xc7+48+011/")] {
+            let renamed = [picture.as_slice(), &part(kind, &secret)].concat();
+            assert!(inspect(&renamed).unwrap().carries_location());
+            assert_eq!(strip(&renamed), [picture.as_slice(), &part(kind, &vec![0; secret.len()])].concat());
+        }
+        let description = [vec![0; 65_526], b"loci".to_vec()].concat();
+        for film in [*b"moov", *b"moof"] {
+            let deep = [picture.as_slice(), &part(film, &part(*b"traf", &part(kind, &description)))].concat();
+            assert!(inspect(&deep).unwrap().carries_location());
+            assert_clean(&deep);
+        }
     }
 }
 
@@ -172,6 +183,8 @@ fn texts_are_unpacked() {
                 assert_clean(&bytes);
             }
         }
+        let members = [gzip(b"<x:xmpmeta>"), gzip(XMP)].concat();
+        assert!(inspect(&with_coding(coding, members)).unwrap().carries_location());
         // It breaks off.
         let whole = deflate(&XMP.repeat(50));
         let bytes = with_coding(coding, whole[..whole.len() - 5].to_vec());

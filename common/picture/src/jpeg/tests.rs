@@ -104,6 +104,7 @@ fn what_follows_the_picture_is_looked_at_and_cut_off() {
         ([b"padding \xff\xd8\xff".as_slice(), &jpeg(&[]), &jpeg(&[exif()])].concat(), true),
         (film(*b"\xa9xyz", b"\0\x08\x15\xc7+48+011/"), true),
         (film(*b"name", b"a film"), false),
+        ([b"a word: ftyp. ".as_slice(), &film(*b"\xa9xyz", b"\0\x08\x15\xc7+48+011/")].concat(), true),
         (b"something else".to_vec(), false),
     ] {
         let bytes = [clean.as_slice(), &rest].concat();
