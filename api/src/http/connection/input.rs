@@ -15,7 +15,10 @@ use axum::body::{Bytes, HttpBody};
 use http::{Request, header::EXPECT};
 use http_body_util::BodyExt as _;
 use hyper::body::{Frame, Incoming, SizeHint};
-use tokio::{runtime::Handle, time::timeout};
+use tokio::{
+    runtime::Handle,
+    time::{sleep, timeout},
+};
 
 use super::activity::{Activity, Lingering};
 
@@ -24,6 +27,8 @@ const DISCARDED: usize = 16 << 20;
 /// How long all of it may take, and each pause.
 const PATIENCE: Duration = Duration::from_mins(1);
 const PAUSE: Duration = Duration::from_secs(10);
+/// How long an answer may take to go out that is ready.
+const ANSWERED: Duration = Duration::from_secs(1);
 
 /// The body of a request. What is left of it when it is dropped is thrown away.
 #[derive(Debug)]
@@ -38,7 +43,8 @@ pub(super) struct InputBody {
 impl InputBody {
     /// Takes the body of `request`, which came over the connection with this `activity`.
     pub(super) fn of(request: Request<Incoming>, activity: Arc<Activity>) -> Request<Self> {
-        let held_back = request.headers().contains_key(EXPECT);
+        let expected = request.headers().get(EXPECT);
+        let held_back = expected.is_some_and(|what| what.as_bytes().eq_ignore_ascii_case(b"100-continue"));
         request.map(|body| Self { rest: Some(body), held_back, activity })
     }
 }
@@ -71,9 +77,16 @@ impl HttpBody for InputBody {
 
 impl Drop for InputBody {
     fn drop(&mut self) {
-        let Some(rest) = self.rest.take().filter(|rest| !self.held_back && !rest.is_end_stream()) else { return };
+        let Some(rest) = self.rest.take().filter(|rest| !rest.is_end_stream()) else { return };
+        let (lingering, held_back) = (self.activity.linger(), self.held_back);
         if let Ok(runtime) = Handle::try_current() {
-            runtime.spawn(timeout(PATIENCE, discard(rest, self.activity.linger())));
+            runtime.spawn(async move {
+                if held_back {
+                    // To read is to ask for it, unless the answer has gone out before.
+                    sleep(ANSWERED).await;
+                }
+                let _ = timeout(PATIENCE, discard(rest, lingering)).await;
+            });
         }
     }
 }
