@@ -1,6 +1,6 @@
 //! What kind of bytes a blob is.
 //!
-//! The names are those that the reference server gives (`file-type` from npm). Records say them, and a record is compared
+//! The names are those that the reference server gives (version 22 of `file-type` from npm). Records say them, and a record is compared
 //! with the blob it refers to: after a move from there, a blob must have the name that its records have.
 
 use infer::MatcherType;

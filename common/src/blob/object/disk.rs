@@ -182,7 +182,8 @@ fn delete(path: &Path, looked_at: DateTime<Utc>) -> io::Result<()> {
     if Clock::system().now() > looked_at + OBEYED {
         return Err(io::Error::new(ErrorKind::TimedOut, "it is too late to delete the file"));
     }
-    fs::remove_file(path)?;
+    // Whoever removed it before may not have come to this.
+    found(fs::remove_file(path))?;
     sync_folder_of(path)
 }
 
