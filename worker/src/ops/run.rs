@@ -9,7 +9,7 @@ use anyhow::Context as _;
 use common::account::Accounts;
 use common::blob::{BlobChecker, CheckError, Objects};
 use common::clock::Clock;
-use common::config::Config;
+use common::config::{BlobstoreConfig, Config};
 use common::db::{self, PgPool, PoolSettings, SchemaError};
 use common::lifecycle::{Announcements, DeletedAccounts};
 use common::relay::Relays;
@@ -59,7 +59,7 @@ pub async fn run() -> anyhow::Result<()> {
         None => None,
     };
     let objects = Objects::from_config(&config.blobstore);
-    check(&objects).await?;
+    check(&objects, &config.blobstore).await?;
     let context = Context {
         lifecycle: services::lifecycle(&config, &clock, &database)?,
         blob_collector: services::blob_collector(&config, &objects, &database),
@@ -108,9 +108,13 @@ async fn connect(config: &Config) -> anyhow::Result<PgPool> {
     }
 }
 
-/// Whether the store can be used. One that does not answer may yet.
-async fn check(objects: &Objects) -> anyhow::Result<()> {
+/// Whether the store can be used. One that does not answer may yet; and a worker puts no uploads beside a bucket.
+async fn check(objects: &Objects, store: &BlobstoreConfig) -> anyhow::Result<()> {
     match objects.check().await {
+        Err(error @ CheckError::Folder { .. }) if matches!(store, BlobstoreConfig::S3(_)) => {
+            tracing::warn!(%error, "blobs could not be uploaded from here; working all the same");
+            Ok(())
+        }
         Err(CheckError::Unknown(error)) => {
             tracing::warn!(%error, "the blob store cannot be looked at; working all the same");
             Ok(())
@@ -163,16 +167,17 @@ async fn answer(monitor: Monitor, listener: Option<TcpListener>) -> io::Result<(
 
 #[cfg(test)]
 mod tests {
-    use common::config::BlobstoreConfig;
-
     use super::*;
 
     #[tokio::test]
     async fn a_store_that_cannot_be_used_stops_a_worker() {
         let folder = tempfile::tempdir().unwrap();
-        let store = |name: &str| Objects::from_config(&BlobstoreConfig::on_disk(folder.path().join(name)));
-        check(&store("blobs")).await.unwrap();
+        let checked = async |name: &str| {
+            let store = BlobstoreConfig::on_disk(folder.path().join(name));
+            check(&Objects::from_config(&store), &store).await
+        };
+        checked("blobs").await.unwrap();
         std::fs::write(folder.path().join("file"), "").unwrap();
-        check(&store("file")).await.unwrap_err();
+        checked("file").await.unwrap_err();
     }
 }
