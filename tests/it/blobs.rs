@@ -4,3 +4,4 @@ mod bad_input;
 mod bad_store;
 mod killed;
 mod model;
+mod rules;
